@@ -4,7 +4,7 @@
 
 #include "dialects/llm/Llm.h"
 #include "dialects/tile/Tile.h"
-#include "passes/tile_to_cuda/Families.h"
+#include "passes/tile_to_cuda/CreateKernel.h"
 
 using namespace mlir;
 using namespace inlay;

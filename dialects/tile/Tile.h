@@ -107,7 +107,8 @@ mlir::RankedTensorType withLayout(mlir::RankedTensorType tile, const LinearLayou
 /// fetch are not among them.
 constexpr llvm::StringLiteral kWarpsAttr = "tile.warps";
 
-/// Attribute of an scf.for whose every index is a constant on a GPU: slices of tiles in registers start there.
+/// Attribute of an scf.for, how often a GPU's compiler unrolls it. A unit attribute: fully, so that every index is a
+/// constant: slices of tiles in registers start there. An integer: so often; 1 keeps the loop.
 constexpr llvm::StringLiteral kUnrollAttr = "tile.unroll";
 
 /// Attribute of a module: the TargetAttr that its programs are compiled for.

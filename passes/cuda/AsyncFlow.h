@@ -39,6 +39,8 @@ private:
   void multiply(cuda::CallOp op);
   void useVariable(Operation *op, Value variable);
   void useBarrier(Operation *op, Value barrier);
+  bool isOfLanes(Operation *op);
+  void checkLanes(Operation *wait);
   std::string nameOf(Value pointer) const { return nameOfMemory(inlay::baseOf(pointer)); }
 
   AsyncKernel &kernel;

@@ -48,6 +48,7 @@ void AsyncState::meetGroup() {
 
 void AsyncState::meetBlock() {
   meetWarp();
+  madeByLanes.clear();
   meetGroup();
   rewritten = rewrittenBySome;
 }
@@ -91,6 +92,7 @@ void AsyncState::join(const AsyncState &other, bool isSplit) {
   unfenced = fences == other.fences ? all(unfenced, other.unfenced) : common(unfenced, other.unfenced);
   fences = std::max(fences, other.fences);
   readAlone = all(readAlone, other.readAlone);
+  madeByLanes.insert(other.madeByLanes.begin(), other.madeByLanes.end());
   Bases bySides = all(initialised, other.initialised);
   initialisedByOthers = all(initialisedByOthers, other.initialisedByOthers);
   if (isSplit)

@@ -56,6 +56,9 @@ struct AsyncState {
   int fences = 0;
   /// Shared memory that this thread has read since its warp last synchronized.
   Bases readAlone;
+  /// Copies and announcements of copies (ops) that some lanes of a warp made and others did not, since the warp last
+  /// synchronized.
+  std::set<mlir::Operation *> madeByLanes;
 
   /// mbarriers that were initialised since the last barrier, by this thread and by other threads. `hasUnfencedInit`:
   /// whether some may not be visible to TMA.

@@ -61,7 +61,8 @@ def VerifyAsyncPass : Pass<"cuda-verify-async", "::inlay::cuda::KernelOp"> {
       without an arrival; there are copies without a wait, or without an expected byte count for their stage; the
       arrival count does not equal a possible sum of the arrivals in the kernel; a constant expected byte count differs
       from the size of the only bulk copy; a loop with copies runs more iterations than the ring has stages and never
-      waits for the consumers.
+      waits for the consumers; lanes of a warp wait although another lane of it started copies since the warp last
+      synchronized (lanes that spin can keep that lane from starting them).
     - **wgmma**: shared memory is overwritten while products of other warps may still read it; a stage is released while
       products in flight read it; data of other threads of the warpgroup is read before the threads have synchronized
       (at a barrier, or by arriving at an mbarrier and waiting for it); a product follows other uses of its registers

@@ -157,3 +157,14 @@ std::optional<SmallVector<int64_t>> inlay::threadsAt(cuda::KernelOp kernel, Oper
     result.push_back(count);
   return result;
 }
+
+bool inlay::mayReach(int64_t thread, Operation *op) {
+  for (Operation *inner = op; !isa<cuda::KernelOp>(inner); inner = inner->getParentOp())
+    if (auto branch = dyn_cast<scf::IfOp>(inner->getParentOp())) {
+      ThreadValue condition = valueFor(thread, branch.getCondition());
+      bool isThen = inner->getParentRegion() == &branch.getThenRegion();
+      if (condition.kind == ThreadValue::Known && (condition.number != 0) != isThen)
+        return false;
+    }
+  return true;
+}

@@ -23,6 +23,9 @@ ThreadValue valueFor(int64_t thread, mlir::Value value);
 /// these threads. Branches with a uniform condition count as taken. None if a condition or an index is unknown.
 std::optional<llvm::SmallVector<int64_t>> threadsAt(cuda::KernelOp kernel, mlir::Operation *op,
                                                     llvm::ArrayRef<mlir::Value> indices);
+
+/// Whether `thread` may reach `op`: a branch whose condition is unknown, or equal in all threads, may be taken.
+bool mayReach(int64_t thread, mlir::Operation *op);
 } // namespace inlay
 
 #endif // INLAY_PASSES_CUDA_THREADVALUES_H

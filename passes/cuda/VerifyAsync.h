@@ -32,6 +32,8 @@ public:
   std::set<void *> sums, operands;
   /// Operands of wgmma in registers (variables).
   std::set<void *> fragments;
+  /// Whether some lanes of a warp make an op and others do not.
+  std::map<mlir::Operation *, bool> areOfLanes;
   bool hasFailed = false;
 
 private:

@@ -75,7 +75,10 @@ void AsyncFlow::statement(Operation *op) {
         state.waitedBySome.insert(kDependency);
       })
       .Case([&](cuda::BarrierOp) { state.meetBlock(); })
-      .Case([&](cuda::SyncWarpOp) { state.meetWarp(); })
+      .Case([&](cuda::SyncWarpOp) {
+        state.meetWarp();
+        state.madeByLanes.clear();
+      })
       .Case([&](cuda::LoadOp load) { read(load, load.getBase(), load.getIndex()); })
       .Case([&](cuda::StoreOp store) { write(store, store.getBase(), store.getIndex()); })
       .Case([&](cuda::GetOp get) { useVariable(get, get.getVariable()); })
@@ -128,6 +131,8 @@ void AsyncFlow::call(cuda::CallOp op) {
     break;
   case CallKind::Copy:
     copy(op, what);
+    if (isOfLanes(op))
+      state.madeByLanes.insert(op);
     break;
   case CallKind::InitBarrier:
     state.initialised.insert(kernel.baseOf(barrier));
@@ -138,12 +143,15 @@ void AsyncFlow::call(cuda::CallOp op) {
     break;
   case CallKind::Arrive:
   case CallKind::ArriveExpect:
+    if (what.kind == CallKind::ArriveExpect && isOfLanes(op))
+      state.madeByLanes.insert(op);
     useBarrier(op, barrier);
     release(op, barrier);
     state.arrived.insert(kernel.baseOf(barrier));
     break;
   case CallKind::WaitBarrier: {
     useBarrier(op, barrier);
+    checkLanes(op);
     void *base = kernel.baseOf(barrier);
     state.waitedBySome.insert(base);
     // The threads that arrived there may have waited for other barriers, which is now known to this thread.
@@ -226,6 +234,42 @@ void AsyncFlow::useBarrier(Operation *op, Value barrier) {
   if (state.initialisedByOthers.count(kernel.baseOf(barrier)))
     kernel.report(op, llvm::Twine("uses ") + nameOf(barrier) +
                           ", which another thread initialised, without a barrier in between");
+}
+
+/// The first thread of the warp of `thread`, and that of the next one.
+static std::pair<int64_t, int64_t> warpOf(int64_t thread) {
+  constexpr int64_t warpSize = 32;
+  int64_t first = thread / warpSize * warpSize;
+  return {first, first + warpSize};
+}
+
+/// Whether some lanes of a warp make `op` and others do not.
+bool AsyncFlow::isOfLanes(Operation *op) {
+  auto [it, isNew] = kernel.areOfLanes.try_emplace(op, false);
+  if (!isNew)
+    return it->second;
+  int64_t threads = static_cast<int64_t>(kernel.kernel.getThreads());
+  for (int64_t first = 0; first < threads && !it->second; first = warpOf(first).second)
+    for (int64_t thread = first + 1; thread < std::min(threads, warpOf(first).second) && !it->second; ++thread)
+      it->second = mayReach(thread, op) != mayReach(first, op);
+  return it->second;
+}
+
+/// Lanes that spin on an mbarrier can keep a lane of their warp from the copies that it waits to be complete.
+void AsyncFlow::checkLanes(Operation *wait) {
+  int64_t threads = static_cast<int64_t>(kernel.kernel.getThreads());
+  for (Operation *made : state.madeByLanes)
+    for (int64_t thread = 0; thread < threads; ++thread) {
+      if (!mayReach(thread, made))
+        continue;
+      auto [first, end] = warpOf(thread);
+      for (int64_t other = first; other < std::min(threads, end); ++other)
+        if (mayReach(other, wait) && !mayReach(other, made)) {
+          kernel.report(wait, llvm::Twine("lets lanes spin while another lane of their warp may not have made its ") +
+                                  cast<cuda::CallOp>(made).getCallee() + " yet; put cuda.sync_warp in between");
+          return;
+        }
+    }
 }
 
 void inlay::verifyFlow(AsyncKernel &kernel) { AsyncFlow(kernel).run(); }

@@ -74,10 +74,12 @@ void LinearBody::setGrid(ArrayRef<AffineExpr> dims) {
 // Loops and tiles
 //===----------------------------------------------------------------------===//
 
-void LinearBody::forLoop(Value from, Value to, int64_t step, llvm::function_ref<void(Value)> body, bool isUnrolled) {
+void LinearBody::forLoop(Value from, Value to, int64_t step, llvm::function_ref<void(Value)> body, Unroll unroll) {
   auto made = scf::ForOp::create(b, from, to, index(step));
-  if (isUnrolled)
+  if (unroll == Unroll::Full)
     made->setAttr(tile::kUnrollAttr, b.getUnitAttr());
+  else if (unroll == Unroll::None)
+    made->setAttr(tile::kUnrollAttr, b.getIndexAttr(1));
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(made.getBody());
   body(made.getInductionVar());
@@ -282,12 +284,14 @@ LogicalResult LinearBody::apply(tile::GemmAttr schedule) {
     auto ofColumns = [&](Value c) {
       Value own = slice(forWarps.getParts()[0], b.getIndexAttr(0), c, kRowsOfWarp, pieceColumns);
       Value staged = tile::StageOp::create(b, own);
-      forLoop(index(0), index(kRowsOfWarp), pieceRows, [&](Value r) {
+      auto ofRows = [&](Value r) {
         result = epilogue(slice(staged, r, b.getIndexAttr(0), pieceRows, pieceColumns), add(firstRow, r),
                           add(column, c), cols);
-      });
+      };
+      // Copies of the epilogue for all of a warp's rows make the kernel slower.
+      forLoop(index(0), index(kRowsOfWarp), pieceRows, ofRows, Unroll::None);
     };
-    forLoop(index(0), index(cols), pieceColumns, ofColumns, /*isUnrolled=*/true);
+    forLoop(index(0), index(cols), pieceColumns, ofColumns, Unroll::Full);
   });
   return result;
 }

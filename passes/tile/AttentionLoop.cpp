@@ -113,7 +113,6 @@ static LogicalResult findRecurrence(AttentionLoop &result, Value &sum, Value &ou
   if (!matchPattern(initOf(sum), m_AnyZeroFloat()) || !matchPattern(initOf(out), m_AnyZeroFloat()) ||
       !matchPattern(initOf(top), m_Constant(&first)) || !first.isSplat())
     return result.loop.emitError("does not start with a constant maximum and with 0");
-  result.initialTop = first.getSplatValue<APFloat>().convertToFloat();
   return success();
 }
 

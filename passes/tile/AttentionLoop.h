@@ -25,7 +25,6 @@ struct AttentionLoop {
   mlir::Value masked, weights; // rows x keys, f32
   mlir::Value top;             // of this step and those before
   mlir::Value carriedTop;
-  double initialTop = 0;          // before the first step
   mlir::Value lastTop;            // after the loop
   mlir::Value finalSum, finalOut; // after the loop and the cluster's merge
   tile::ScatterOp store;

@@ -16,6 +16,9 @@
 
 namespace inlay {
 /// Builds the new body of a program from a copy of the old.
+/// Whether a loop is unrolled on a GPU: fully, never, or as its compiler decides.
+enum class Unroll { Full, None, Any };
+
 class LinearBody {
 public:
   LinearBody(tile::ProgramOp program, tile::ProgramOp old, MainLoop loop)
@@ -45,7 +48,7 @@ protected:
                       mlir::Value to, int64_t step, bool isSwapped);
   mlir::Value slice(mlir::Value tile, mlir::OpFoldResult row, mlir::OpFoldResult column, int64_t rows, int64_t columns);
   void forLoop(mlir::Value from, mlir::Value to, int64_t step, llvm::function_ref<void(mlir::Value)> body,
-               bool isUnrolled = false);
+               Unroll unroll = Unroll::Any);
   mlir::Value dequantize(mlir::Value codes, mlir::Value column, mlir::Value k, mlir::Value x);
   void choosePiece(int64_t rows, int64_t tileColumns, int64_t warps, int64_t consumers = 1);
   mlir::Value rowCount();

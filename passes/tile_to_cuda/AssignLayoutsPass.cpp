@@ -10,7 +10,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "passes/tile_to_cuda/AssignLayouts.h"
 #include "passes/tile_to_cuda/AsyncLayouts.h"
-#include "passes/tile_to_cuda/Families.h"
+#include "passes/tile_to_cuda/CreateKernel.h"
 #include "passes/tile_to_cuda/Passes.h"
 #include "passes/tile_to_cuda/SharedLayouts.h"
 #include "llvm/ADT/MapVector.h"
@@ -540,7 +540,7 @@ struct AssignLayoutsPass : inlay::impl::AssignLayoutsPassBase<AssignLayoutsPass>
 
 void AssignLayoutsPass::runOnOperation() {
   ProgramOp program = getOperation();
-  if (!isLoweredOpByOp(program))
+  if (!isScheduled(program))
     return;
   if (failed(checkInstructions(program)))
     return signalPassFailure();

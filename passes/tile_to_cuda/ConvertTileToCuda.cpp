@@ -1,7 +1,7 @@
 //===- ConvertTileToCuda.cpp - tile programs to kernels --------------------===//
 
 #include "passes/tile/LibraryProduct.h"
-#include "passes/tile_to_cuda/Families.h"
+#include "passes/tile_to_cuda/CreateKernel.h"
 #include "passes/tile_to_cuda/Passes.h"
 
 namespace inlay {
@@ -23,8 +23,7 @@ void ConvertTileToCudaPass::runOnOperation() {
     if (!isCompiled(program))
       continue;
     OpBuilder builder(program);
-    FamilyLowering lowering = familyLowering(program);
-    if (lowering && succeeded(lowering(program, builder)))
+    if (succeeded(lowerGeneric(program, builder)))
       program.erase();
     else
       signalPassFailure(); // the other programs' errors are reported as well

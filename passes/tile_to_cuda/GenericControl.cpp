@@ -36,8 +36,8 @@ LogicalResult GenericLowering::forOp(scf::ForOp op) {
   }
   auto loop =
       scf::ForOp::create(b, loc, scalar(op.getLowerBound()), scalar(op.getUpperBound()), scalar(op.getStep()), init);
-  if (op->hasAttr(tile::kUnrollAttr))
-    loop->setAttr(cuda::kUnrollAttr, b.getUnitAttr());
+  if (Attribute unroll = op->getAttr(tile::kUnrollAttr))
+    loop->setAttr(cuda::kUnrollAttr, unroll);
   if (!init.empty() && loop.getBody()->mightHaveTerminator())
     loop.getBody()->getTerminator()->erase();
   scalars[op.getInductionVar()] = loop.getInductionVar();

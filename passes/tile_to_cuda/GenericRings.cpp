@@ -7,7 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/tile_to_cuda/Families.h"
+#include "passes/tile_to_cuda/CreateKernel.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
 #include "passes/tile_to_cuda/KernelBuilder.h"
 #include "passes/tile_to_cuda/MmaInstructions.h"
@@ -338,6 +338,7 @@ LogicalResult GenericLowering::fetchRows(tile::FetchRowsOp op) {
              {k.offset(state.buffers[op.getTile()], k.add(to, slab * elementsOfSlab(tile))),
               tensorMap(maps.numbers.lookup(op)), k.offset(state.full, slot), k.index(slab * kAtomColumns), row});
   });
+  cuda::SyncWarpOp::create(b, loc); // before all lanes wait for the next slot
   return success();
 }
 

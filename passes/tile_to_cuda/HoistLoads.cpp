@@ -7,7 +7,7 @@
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "passes/tile_to_cuda/ComputedTiles.h"
-#include "passes/tile_to_cuda/Families.h"
+#include "passes/tile_to_cuda/CreateKernel.h"
 #include "passes/tile_to_cuda/Passes.h"
 
 namespace inlay {
@@ -133,7 +133,7 @@ struct HoistLoadsPass : inlay::impl::HoistLoadsPassBase<HoistLoadsPass> {
 } // namespace
 
 void HoistLoadsPass::runOnOperation() {
-  if (!isLoweredOpByOp(getOperation()))
+  if (!isScheduled(getOperation()))
     return;
   hoistFromBranches(getOperation());
   hoistLoads(getOperation());

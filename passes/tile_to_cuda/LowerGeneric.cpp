@@ -8,7 +8,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/IRMapping.h"
-#include "passes/tile_to_cuda/Families.h"
+#include "passes/tile_to_cuda/CreateKernel.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -218,6 +218,9 @@ static int64_t threadsOf(tile::ProgramOp program, int64_t warps) {
 
 LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder) {
   tile::Schedule schedule = program.getScheduleAttr();
+  if (!isScheduled(program))
+    return program.emitError("has no schedule of the family ")
+           << schedule.getFamilyName() << " yet; run tile-select-schedule and tile-apply-schedule first";
   std::optional<tile::PipelineShape> pipeline = schedule ? schedule.getPipeline() : std::nullopt;
   bool hasRoles = program.walk([](tile::WarpRolesOp) { return WalkResult::interrupt(); }).wasInterrupted();
   bool hasWarpRings =

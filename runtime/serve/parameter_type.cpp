@@ -52,6 +52,8 @@ bool Convert(std::string_view type, std::string_view value, std::string &json) {
     json = word;
     return word == "true" || word == "false";
   }
+  if (trimmed.find('\0') != std::string_view::npos) // the JSON library takes a zero byte for the end of the text
+    return false;
   Json parsed = Json::parse(trimmed, /*cb=*/nullptr, /*allow_exceptions=*/false);
   if (type == "integer" || type == "number") {
     json = trimmed;

@@ -48,6 +48,7 @@ struct QuantizerTest : testing::TestWithParam<Format> {
     request.output = (directory / "quantized.inlay").string();
     request.overwrite = true;
     request.targets = {"cpu"};
+    request.maxNumSeqs = 1;
     request.quantization = GetParam().layers ? GetParam().name : "";
     request.quantizeLmHead = GetParam().fp8Head;
     request.kvCacheDtype = GetParam().cache == hf::CacheType::kFp8 ? "fp8" : "auto";
@@ -114,8 +115,10 @@ TEST_P(QuantizerTest, CpuComputesWhatTheEvaluatorDoes) {
   EXPECT_GE(static_cast<double>(clear.sameTop), 0.995 * static_cast<double>(clear.positions)) << clear.describe();
 }
 
+struct LinkedQuantizerTest : QuantizerTest {};
+
 /// Weights that are quantized while they are loaded are those of a bundle.
-TEST_P(QuantizerTest, LinkedWeightsAreEqual) {
+TEST_P(LinkedQuantizerTest, WeightsAreEqual) {
   std::vector<std::vector<float>> logits[2];
   for (WeightsMode mode : {WeightsMode::Pack, WeightsMode::Link}) {
     std::unique_ptr<Engine> engine = load("test/fixtures/models/llama-gqa", "bfloat16", mode);
@@ -158,9 +161,11 @@ INSTANTIATE_TEST_SUITE_P(Formats, OddSizesTest,
                          testing::Values(Format{"fp8", hf::Codes::kF8E4M3, true},
                                          Format{"int8", hf::Codes::kI8, false}),
                          [](const auto &info) { return std::string(info.param.name); });
+const Format int8{"int8", hf::Codes::kI8, false}, int4{"int4", hf::Codes::kU4, true};
+INSTANTIATE_TEST_SUITE_P(Formats, LinkedQuantizerTest, testing::Values(int8, int4),
+                         [](const auto &info) { return std::string(info.param.name); });
 INSTANTIATE_TEST_SUITE_P(Formats, QuantizerTest,
-                         testing::Values(Format{"fp8", hf::Codes::kF8E4M3, false},
-                                         Format{"int8", hf::Codes::kI8, false}, Format{"int4", hf::Codes::kU4, true},
+                         testing::Values(Format{"fp8", hf::Codes::kF8E4M3, false}, int8, int4,
                                          Format{"fp8_cache", std::nullopt, false, hf::CacheType::kFp8,
                                                 mostKlOfMovedCodes}),
                          [](const auto &info) { return std::string(info.param.name); });

@@ -37,6 +37,8 @@ OF_WARPGROUPS = {
     "mbarrier_arrive": r'cuda\.call "mbarrier_arrive" ',
     "named_barrier": r"cuda\.barrier \d",
 }
+# The same in kernels whose warps fetch for themselves.
+OF_WARPS = {"sync_warp": r"cuda\.sync_warp"}
 OLDER = " {cuda.provenance = #cuda.provenance<older_kv>}"
 
 
@@ -62,7 +64,9 @@ def mutants_of(kernel):
                 yield kind, kernel[:i] + kernel[i + 1 :]
     multiplies = any("wgmma_commit" in line for line in kernel)
     fills_again = sum('"mbarrier_wait"' in line for line in kernel) > 1  # one wait for full slots, one for empty ones
-    for kind, pattern in {**TOGETHER, **(OF_WARPGROUPS if multiplies and fills_again else {})}.items():
+    fetches_in_warps = any('"bulk_copy"' in line for line in kernel)
+    together = TOGETHER | (OF_WARPGROUPS if multiplies and fills_again else {}) | (OF_WARPS if fetches_in_warps else {})
+    for kind, pattern in together.items():
         rest = [line for line in kernel if not re.match(r"\s*" + pattern, line)]
         if len(rest) < len(kernel):
             yield kind, rest
@@ -89,7 +93,7 @@ def main():
     counts = check(run, folder, lowered(), "")
     counts += check(run, folder, lowered("--quantization", "int4"), "wgmma_m64k16_registers")
     # The generic lowering decides whether kernels use cp.async, so there may be none.
-    known = ALWAYS.keys() | TOGETHER.keys() | OF_WARPGROUPS.keys() | {"older_kv"}
+    known = ALWAYS.keys() | TOGETHER.keys() | OF_WARPGROUPS.keys() | OF_WARPS.keys() | {"older_kv"}
     missing = known - counts.keys() - {"cp_async_commit", "cp_async_wait"}
     assert not missing, f"no kernel of {model} has {', '.join(sorted(missing))}"
 

@@ -142,6 +142,7 @@ cuda.kernel @unwaited_copy(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.pr
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
   }
+  cuda.sync_warp
   cuda.depend
   scf.for %i = %c0 to %stages step %c1 {
     %other = arith.subi %c1, %i : index
@@ -154,6 +155,7 @@ cuda.kernel @unwaited_copy(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.pr
       cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
+    cuda.sync_warp
   }
 }
 
@@ -187,6 +189,7 @@ cuda.kernel @other_stage(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.prov
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
   }
+  cuda.sync_warp
   cuda.depend
   scf.for %i = %c0 to %stages step %c1 {
     %other = arith.subi %c1, %i : index
@@ -200,6 +203,7 @@ cuda.kernel @other_stage(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.prov
       cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
+    cuda.sync_warp
   }
 }
 
@@ -233,6 +237,7 @@ cuda.kernel @refilled(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provena
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
   }
+  cuda.sync_warp
   cuda.depend
   scf.for %i = %c0 to %stages step %c1 {
     %other = arith.subi %c1, %i : index
@@ -245,6 +250,7 @@ cuda.kernel @refilled(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provena
     // expected-error @+1 {{bulk_copy fills the shared memory at 0 again while other threads may still read it}}
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
+    cuda.sync_warp
   }
 }
 
@@ -278,6 +284,7 @@ cuda.kernel @unfenced_init(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.pr
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
   }
+  cuda.sync_warp
   cuda.depend
   scf.for %i = %c0 to %stages step %c1 {
     %other = arith.subi %c1, %i : index
@@ -291,6 +298,7 @@ cuda.kernel @unfenced_init(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.pr
     // expected-error @+1 {{bulk_copy uses the shared memory at 2048 before}}
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
+    cuda.sync_warp
   }
 }
 
@@ -338,6 +346,7 @@ cuda.kernel @unmet_init(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.prove
       cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
+    cuda.sync_warp
   }
 }
 
@@ -365,6 +374,7 @@ cuda.kernel @no_init(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenan
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
   }
+  cuda.sync_warp
   cuda.depend
   scf.for %i = %c0 to %stages step %c1 {
     %other = arith.subi %c1, %i : index
@@ -377,6 +387,7 @@ cuda.kernel @no_init(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenan
       cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
+    cuda.sync_warp
   }
 }
 
@@ -411,6 +422,7 @@ cuda.kernel @wrong_count(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.prov
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
   }
+  cuda.sync_warp
   cuda.depend
   scf.for %i = %c0 to %stages step %c1 {
     %other = arith.subi %c1, %i : index
@@ -423,6 +435,7 @@ cuda.kernel @wrong_count(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.prov
       cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
+    cuda.sync_warp
   }
 }
 
@@ -457,6 +470,7 @@ cuda.kernel @wrong_bytes(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.prov
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
   }
+  cuda.sync_warp
   cuda.depend
   scf.for %i = %c0 to %stages step %c1 {
     %other = arith.subi %c1, %i : index
@@ -469,6 +483,7 @@ cuda.kernel @wrong_bytes(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.prov
       cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
+    cuda.sync_warp
   }
 }
 
@@ -503,6 +518,7 @@ cuda.kernel @overrun(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenan
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
   }
+  cuda.sync_warp
   cuda.depend
   scf.for %i = %c0 to %stages step %c1 {
     %other = arith.subi %c1, %i : index
@@ -515,6 +531,7 @@ cuda.kernel @overrun(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenan
       cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
+    cuda.sync_warp
   }
 }
 
@@ -873,4 +890,37 @@ cuda.kernel @overwritten(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.prov
   %v = cuda.load %ring[%lane] : !cuda.ptr<i8, shared>, index -> i8
   // expected-error @+1 {{cuda.store overwrites the shared memory at 0, which other threads may still read, without a barrier in between}}
   cuda.store %v, %ring[%c0] : i8, !cuda.ptr<i8, shared>, index
+}
+
+// -----
+
+cuda.kernel @spins(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenance = #cuda.provenance<weight>}) attributes {threads = 64 : i64} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %count = arith.constant 1 : i32
+  %bytes = arith.constant 1024 : index
+  %lane = cuda.special lane
+  %warp = cuda.special warp
+  %thread = cuda.special thread_x
+  %leads = arith.cmpi eq, %thread, %c0 : index
+  %isSecond = arith.cmpi eq, %warp, %c1 : index
+  %ring = cuda.shared 0 : !cuda.ptr<i8, shared>
+  %full = cuda.shared 1024 : !cuda.ptr<i64, shared>
+  scf.if %leads {
+    cuda.call "mbarrier_init" from "mbarrier.h"(%full, %count) : (!cuda.ptr<i64, shared>, i32) -> ()
+    cuda.call "fence_mbarrier_init" from "mbarrier.h"() : () -> ()
+  }
+  cuda.barrier
+  scf.if %leads {
+    cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%full, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
+    cuda.call "bulk_copy" from "bulk_copy.h"(%ring, %w, %bytes, %full) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+  }
+  cuda.depend
+  // The thread that copies is none of the second warp.
+  scf.if %isSecond {
+    cuda.call "mbarrier_wait" from "mbarrier.h"(%full, %c0) : (!cuda.ptr<i64, shared>, index) -> ()
+  } else {
+    // expected-error @+1 {{mbarrier_wait lets lanes spin while another lane of their warp may not have made its}}
+    cuda.call "mbarrier_wait" from "mbarrier.h"(%full, %c0) : (!cuda.ptr<i64, shared>, index) -> ()
+  }
 }

@@ -30,6 +30,7 @@ cuda.kernel @ring(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenance 
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
   }
+  cuda.sync_warp
   cuda.depend
   scf.for %i = %c0 to %stages step %c1 {
     %other = arith.subi %c1, %i : index
@@ -42,6 +43,7 @@ cuda.kernel @ring(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenance 
       cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
+    cuda.sync_warp
   }
 }
 

@@ -114,6 +114,7 @@ tile.program @split(%x: !x, %w: !w, %y: !y)
 // CHECK: %[[TO_ROW:.*]] = arith.addi %[[FIRST]], %[[R]]
 // CHECK: %[[TO_COLUMN:.*]] = arith.addi %[[COLUMN]], %[[C]]
 // CHECK: tile.store %{{.*}}, %{{.*}}[%[[TO_ROW]], %[[TO_COLUMN]]] : tensor<8x64xbf16>
+// CHECK: } {tile.unroll = 1 : index}
 // CHECK: } {tile.unroll}
 tile.program @gemm(%x: !x, %w: !w, %y: !y)
     grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (8, s0 ceildiv 32)> schedule #tile.gemm<blocks = 4, tile_rows = 64, tile_columns = 128, tile_k = 64, stages = 4, consumers = 1, producer_registers = 40, consumer_registers = 232> {

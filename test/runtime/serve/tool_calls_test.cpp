@@ -7,6 +7,8 @@
 namespace inlay::serve {
 namespace {
 
+using namespace std::string_view_literals;
+
 constexpr std::string_view kTools = R"([
   {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}},
   {"type": "function", "function": {"name": "g"}},
@@ -386,6 +388,11 @@ INSTANTIATE_TEST_SUITE_P(
             "</tool_call>\n</parameter>\n</function>\n</tool_call>",
             "",
             {{"f", R"({"x": "<a b=\"c\">{</a> </tool_call>"})"}}},
+        Row{"ZeroByteInNumber",
+            "qwen3_coder",
+            "<function=get_weather>\n<parameter=days>\n3\0</parameter>\n</function>"sv,
+            "",
+            {{"get_weather", R"({"days": "3\u0000"})"}}},
         Row{"ToolOfNoOne", "qwen3_coder", "<tool_call>\n<function=h>\n</function>\n</tool_call>",
             "<tool_call>\n<function=h>\n</function>\n</tool_call>"},
         Row{"CutOff", "qwen3_coder", "<tool_call>\n<function=f>\n<parameter=x>\n1",

@@ -1,51 +1,12 @@
-//===- Families.cpp - which lowering a tile program goes to ----------------===//
+//===- CreateKernel.cpp - the kernel of a tile program ---------------------===//
 
-#include "passes/tile_to_cuda/Families.h"
+#include "passes/tile_to_cuda/CreateKernel.h"
 
 #include "dialects/tile/UniquePrograms.h"
 #include "mlir/IR/AffineExpr.h"
 
 using namespace mlir;
 using namespace inlay;
-
-namespace {
-struct Family {
-  TypeID schedule;
-  FamilyLowering lowering;
-};
-} // namespace
-
-/// The lowering that takes programs with `schedule`; null where none does.
-static FamilyLowering loweringOf(tile::Schedule schedule) {
-  static const Family families[] = {
-      {TypeID::get<tile::DecodeAttentionAttr>(), lowerGeneric},
-      {TypeID::get<tile::GemmAttr>(), lowerGeneric},
-      {TypeID::get<tile::GenericAttr>(), lowerGeneric},
-      {TypeID::get<tile::PrefillAttentionAttr>(), lowerGeneric},
-      {TypeID::get<tile::StreamAttr>(), lowerGeneric},
-      {TypeID::get<tile::SwapAbAttr>(), lowerGeneric},
-  };
-  if (!schedule)
-    return lowerGeneric;
-  for (const Family &family : families)
-    if (family.schedule == schedule.getTypeID())
-      return family.lowering;
-  return nullptr;
-}
-
-bool inlay::isLoweredOpByOp(tile::ProgramOp program) { return loweringOf(program.getScheduleAttr()) == lowerGeneric; }
-
-FamilyLowering inlay::familyLowering(tile::ProgramOp program) {
-  tile::Schedule schedule = program.getScheduleAttr();
-  if (FamilyLowering lowering = loweringOf(schedule))
-    return lowering;
-  if (schedule.isPending())
-    program.emitError("has no schedule of the family ")
-        << schedule.getFamilyName() << " yet; run tile-select-schedule and tile-apply-schedule first";
-  else
-    program.emitError("has a schedule that has no CUDA lowering: ") << schedule;
-  return nullptr;
-}
 
 std::optional<cuda::Count> inlay::countOf(AffineExpr expr) {
   cuda::Count count;

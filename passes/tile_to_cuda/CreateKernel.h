@@ -1,32 +1,25 @@
-//===- Families.h - which lowering a tile program goes to ------------------===//
+//===- CreateKernel.h - the kernel of a tile program -----------------------===//
 //
-// A program's schedule decides which of the lowerings below takes it. Each gets the
-// program and a builder that stands before it; it builds one cuda.kernel, whose
-// attributes say how it is launched. To add a family, define the attribute of its
-// schedule (TileSchedules.td), declare its lowering here and give it a row in
-// `families` (Families.cpp).
+// A kernel's parameters, grid and tensor maps, as contract and plan know them, and the lowering that fills its body.
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef INLAY_PASSES_TILE_TO_CUDA_FAMILIES_H
-#define INLAY_PASSES_TILE_TO_CUDA_FAMILIES_H
+#ifndef INLAY_PASSES_TILE_TO_CUDA_CREATEKERNEL_H
+#define INLAY_PASSES_TILE_TO_CUDA_CREATEKERNEL_H
 
 #include "dialects/cuda/Cuda.h"
 #include "dialects/tile/Tile.h"
 #include "mlir/IR/Builders.h"
 
 namespace inlay {
-using FamilyLowering = mlir::LogicalResult (*)(tile::ProgramOp program, mlir::OpBuilder &builder);
-
-/// Op by op: linear layers and attention after tile-pipeline, row-wise programs, sampling, and whatever has no
-/// schedule.
+/// Builds the cuda.kernel of `program`, op by op, where `builder` stands. Fails with a diagnostic.
 mlir::LogicalResult lowerGeneric(tile::ProgramOp program, mlir::OpBuilder &builder);
 
-/// The lowering of a program's schedule; lowerGeneric without one, null (with a diagnostic) where none is selected yet.
-FamilyLowering familyLowering(tile::ProgramOp program);
-
-/// Whether that is lowerGeneric.
-bool isLoweredOpByOp(tile::ProgramOp program);
+/// Whether the program has the schedule that it is compiled with, or needs none.
+inline bool isScheduled(tile::ProgramOp program) {
+  tile::Schedule schedule = program.getScheduleAttr();
+  return !schedule || !schedule.isPending();
+}
 
 /// `c`, `s ceildiv d` or `c * (s ceildiv d)` as the plan says it; none for any other expression.
 std::optional<cuda::Count> countOf(mlir::AffineExpr expr);
@@ -45,4 +38,4 @@ mlir::FailureOr<cuda::KernelOp> createKernel(tile::ProgramOp program, mlir::OpBu
 void setTensorMaps(cuda::KernelOp kernel, mlir::ArrayRef<cuda::TensorMapAttr> maps);
 } // namespace inlay
 
-#endif // INLAY_PASSES_TILE_TO_CUDA_FAMILIES_H
+#endif // INLAY_PASSES_TILE_TO_CUDA_CREATEKERNEL_H
