@@ -23,6 +23,14 @@ template <> __device__ __forceinline__ void mma_m16n8k16<float16>(float *d, cons
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+// The same of bfloat16 where equal calls may be made once.
+__device__ __forceinline__ void mma_m16n8k16_once(float *d, const int *a, const int *b) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
 // Adds two products to d[0..3]. Each lane passes 8 adjacent elements along k (4 words) of row g of the left operand
 // (rows 8..15 are 0) and of column g of the right one. Any order of k is correct if both operands use the same one.
 template <typename T> __device__ __forceinline__ void mma_8_rows(float *d, const int *a, uint4 b) {

@@ -153,10 +153,6 @@ private:
     if (!checkpoint->text.has_tokenizer)
       progress("no tokenizer.json: the bundle takes token ids only");
     const hf::ModelConfig &config = checkpoint->config;
-    if (config.quantization && llvm::any_of(request.targets, [](const std::string &target) { return target != "cpu"; }))
-      progress(fmt::format("warning: the weights are quantized ({}): steps of few rows take the generic lowering on "
-                           "GPUs, which is correct but not fast yet",
-                           config.quantization->method()));
     if (request.weights == WeightsMode::Link)
       sourceType = mostBytesOf(checkpoint->weights);
     limits.maxModelLen = config.max_model_len;

@@ -4,6 +4,7 @@
 #include "passes/llm/FusionCost.h"
 #include "passes/llm/Passes.h"
 #include "passes/llm/SplitNorms.h"
+#include "passes/llm_to_tile/QuantizedWeights.h"
 #include "passes/tile/LinearSchedule.h"
 
 using namespace mlir;
@@ -81,6 +82,8 @@ private:
     if (isGpu && cast<LinearOp>(anchor).getScales())
       return "gemm";
     if (WeightOp codes = isGpu ? quantizedWeight(cast<LinearOp>(anchor)) : WeightOp()) {
+      if (maxRows <= tile::targetOf(anchor).costs().getStreamingRows() && streamRefusal(anchor, codes).empty())
+        return "matvec";
       std::string reason = wideRefusal(cast<LinearOp>(anchor), codes);
       if (reason.empty())
         return "swap_ab";
@@ -90,11 +93,16 @@ private:
     auto input = cast<RankedTensorType>(anchor->getOperand(0).getType());
     if (!isGpu || input.getElementTypeBitWidth() != 16)
       return "gemm";
-    tile::CostModelAttr costs = tile::targetOf(anchor).costs();
-    bool scalesShortRows = maxRows > 1 && isScaled(anchor) && input.getShape().back() <= costs.getScaledColumns();
-    if (maxRows <= costs.getStreamingRows() && !scalesShortRows)
+    if (maxRows <= tile::targetOf(anchor).costs().getStreamingRows() && !scalesShortRows(anchor))
       return "matvec";
     return maxRows <= kSwapAbRows ? "swap_ab" : "gemm";
+  }
+
+  /// Whether several rows are short and a norm would scale them.
+  bool scalesShortRows(Operation *anchor) {
+    auto input = cast<RankedTensorType>(anchor->getOperand(0).getType());
+    return maxRows > 1 && isScaled(anchor) &&
+           input.getShape().back() <= tile::targetOf(anchor).costs().getScaledColumns();
   }
 
   /// The weight of a linear if it is quantized, or null.
@@ -103,16 +111,32 @@ private:
     return weight && weight.getQuantized() ? weight : WeightOp();
   }
 
+  /// Why no family but the generic one reads the codes of `weight`; empty if one may.
+  static std::string codesRefusal(LinearOp linear, WeightOp weight) {
+    if (!cast<RankedTensorType>(linear.getInput().getType()).getElementType().isBF16())
+      return "other families read codes for products of bfloat16";
+    if (weight.getPacking() != Packing::Codes16x128 || weight.getQuantizedAttr().getCodes() == Codes::Nf4)
+      return "its codes are nf4 or not packed";
+    return "";
+  }
+
+  /// Why the family matvec does not multiply by the codes of `weight`; empty if it does.
+  std::string streamRefusal(Operation *anchor, WeightOp weight) {
+    auto linear = cast<LinearOp>(anchor);
+    if (std::string reason = codesRefusal(linear, weight); !reason.empty())
+      return reason;
+    if (scalesShortRows(anchor))
+      return "a norm scales its short rows";
+    int64_t columns = weight.getTensorType().getDimSize(1), group = weight.getQuantizedAttr().getGroup();
+    return whyNotStreamed(weight.getTensorType().getElementTypeBitWidth(), scalesSums(weight) ? 0 : group, columns);
+  }
+
   /// Why the family swap_ab does not multiply by the codes of `weight`; empty if it does.
   std::string wideRefusal(LinearOp linear, WeightOp weight) {
     QuantizedAttr quantized = weight.getQuantizedAttr();
     int64_t columns = weight.getTensorType().getDimSize(1), group = quantized.getGroup();
-    if (maxRows <= tile::targetOf(linear).costs().getStreamingRows())
-      return "steps of few rows have no other family that reads quantized weights";
-    if (!cast<RankedTensorType>(linear.getInput().getType()).getElementType().isBF16())
-      return "other families read codes for products of bfloat16";
-    if (weight.getPacking() != Packing::Codes16x128 || quantized.getCodes() == Codes::Nf4)
-      return "its codes are nf4 or not packed";
+    if (std::string reason = codesRefusal(linear, weight); !reason.empty())
+      return reason;
     bool isWhole = tile::kUnitColumns % group == 0 || group % tile::kUnitColumns == 0;
     if (group < columns && (group < 32 || !isWhole))
       return ("its groups of " + Twine(group) + " columns are less than 32 or cut units of " +

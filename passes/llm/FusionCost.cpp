@@ -35,6 +35,8 @@ int64_t inlay::llm::getSavedBytes(Operation *op, const OpSet &group) {
 bool inlay::llm::fitsRegisters(LinearOp linear, int64_t vectors, tile::TargetAttr target) {
   auto weight = SymbolTable::lookupNearestSymbolFrom<WeightOp>(linear, linear.getWeightAttr());
   LinearShape shape{weight.getTensorType().getDimSize(0), weight.getTensorType().getDimSize(1), /*rows=*/1};
+  if (weight.getQuantized())
+    shape.weightBits = weight.getTensorType().getElementTypeBitWidth();
   tile::StreamAttr schedule = chooseStream(shape, target, [&] { return linear.emitError(); });
   return schedule && rowRegisters(schedule, shape, vectors) <= kMostRowRegisters;
 }

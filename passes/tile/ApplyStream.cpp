@@ -13,7 +13,8 @@ using namespace inlay;
 //===----------------------------------------------------------------------===//
 
 LogicalResult StreamBody::checkShape() {
-  int64_t rows = schedule.getRows(), step = schedule.getTileK(), padded = llvm::alignTo(loop.k, tile::kAtomColumns);
+  int64_t unit = loop.dequantize ? tile::kUnitColumns : tile::kAtomColumns;
+  int64_t rows = schedule.getRows(), step = schedule.getTileK(), padded = llvm::alignTo(loop.k, unit);
   if (loop.tokens != rows)
     return program.emitError("has tiles of ") << loop.tokens << " rows, and a schedule for " << rows;
   if (padded % step != 0)
@@ -21,6 +22,9 @@ LogicalResult StreamBody::checkShape() {
   if (loop.columns % schedule.getTileColumns() != 0)
     return program.emitError("has tiles of ")
            << loop.columns << " columns; expected a multiple of tile_columns, " << schedule.getTileColumns();
+  if (loop.dequantize && schedule.getTileColumns() != tile::kUnitRows)
+    return program.emitError("has codes and tile_columns of ")
+           << schedule.getTileColumns() << "; expected " << tile::kUnitRows << ", the rows of a unit of codes";
   // Past the end of K there must be nothing, as rows are read in whole steps.
   int64_t columns = cast<tile::ViewType>(loop.rowsView().getType()).getShape()[1];
   if (loop.k % step != 0 && loop.columnOffset + loop.k != columns)

@@ -208,37 +208,53 @@ static LogicalResult stageRowsInWarps(tile::ForWarpsOp warps, const tile::Pipeli
   return success();
 }
 
-/// The load of weights that an operand of `dot` comes from; null if there is none.
-static tile::LoadOp weightsOf(tile::DotOp dot) {
+/// The loads of weights that an operand of `dot` comes from: one, or those of codes, scales and zero points. Empty if
+/// there are none.
+static SmallVector<tile::LoadOp> weightsOf(tile::DotOp dot) {
+  SmallVector<tile::LoadOp> loads;
   for (Value operand : {dot.getLhs(), dot.getRhs()})
-    if (auto load = dyn_cast_or_null<tile::LoadOp>(loadOf(dot, operand));
-        load && load.getView().getType().getProvenance() == tile::Provenance::Weight)
-      return load;
-  return {};
+    for (Operation *op : loadsOf(dot, operand))
+      if (auto load = dyn_cast<tile::LoadOp>(op);
+          load && load.getView().getType().getProvenance() == tile::Provenance::Weight)
+        loads.push_back(load);
+  return loads;
 }
 
 /// Brings the weights of the products in `warps` through a ring of each warp. False where there are none, or where
 /// their tiles differ.
 static bool stageWeightsInWarps(tile::ForWarpsOp warps, const tile::PipelineShape &pipeline) {
-  SmallVector<tile::LoadOp> loads;
+  struct Product {
+    tile::DotOp dot;
+    SmallVector<tile::LoadOp> loads;
+    SmallVector<Type> types;
+  };
+  SmallVector<Product> products;
   warps.walk([&](tile::DotOp dot) {
-    if (tile::LoadOp load = weightsOf(dot))
-      loads.push_back(load);
+    Product product{dot, weightsOf(dot), {}};
+    for (tile::LoadOp load : product.loads)
+      product.types.push_back(load.getType());
+    if (!product.loads.empty())
+      products.push_back(std::move(product));
   });
-  if (loads.empty() || !llvm::all_equal(llvm::map_range(loads, [](tile::LoadOp load) { return load.getType(); })))
+  if (products.empty() ||
+      !llvm::all_equal(llvm::map_range(products, [](const Product &product) { return ArrayRef(product.types); })))
     return false;
   OpBuilder b = OpBuilder::atBlockBegin(&warps.getBody().front());
   Location loc = warps.getLoc();
-  auto ring = tile::RingOp::create(b, loc, tile::RingType::get(b.getContext(), pipeline.stages, {loads[0].getType()}));
-  for (tile::LoadOp load : loads) {
-    Operation *dot = *load->user_begin();
-    b.setInsertionPoint(dot);
+  auto ring = tile::RingOp::create(b, loc, tile::RingType::get(b.getContext(), pipeline.stages, products[0].types));
+  for (Product &product : products) {
+    Operation *user = *product.loads.front()->user_begin(); // the product, or what dequantizes its codes
+    b.setInsertionPoint(user);
     Value slot = tile::AcquireOp::create(b, loc, b.getIndexType(), ring, /*first=*/Value());
-    tile::FetchOp::create(b, load.getLoc(), load.getView(), load.getOffsets(), ring, slot, 0, pipeline.streamsWeights);
-    load.getResult().replaceAllUsesWith(
-        tile::WaitOp::create(b, loc, TypeRange(load.getType()), ring).getTiles().front());
-    load->erase();
-    b.setInsertionPointAfter(dot);
+    for (auto [i, load] : llvm::enumerate(product.loads))
+      tile::FetchOp::create(b, load.getLoc(), load.getView(), load.getOffsets(), ring, slot, i,
+                            pipeline.streamsWeights);
+    auto wait = tile::WaitOp::create(b, loc, product.types, ring);
+    for (auto [load, tile] : llvm::zip_equal(product.loads, wait.getTiles())) {
+      load.getResult().replaceAllUsesWith(tile);
+      load->erase();
+    }
+    b.setInsertionPointAfter(product.dot);
     tile::ReleaseOp::create(b, loc, ring);
   }
   return true;

@@ -10,6 +10,8 @@
 
 #include "dialects/tile/Tile.h"
 
+#include <string>
+
 namespace inlay {
 /// Room for the barriers of a ring.
 inline constexpr int64_t kBarrierBytes = 512;
@@ -26,7 +28,8 @@ struct LinearShape {
   int64_t rowTiles = 1; // of `rows`, that a step has
   int64_t weightBits = 16;
   bool hasStatistics = false; // of rows, which must be known before the product: a mean
-  int64_t groupBytes = 0;     // of scales and zero points, for each row and step along K of codes
+  int64_t groupBytes = 0;     // of scales and zero points, for each row and unit of codes along K
+  int64_t group = 0;          // columns of a scale or zero point; 0 where there are none
 
   bool isScaled() const { return vectors > 0 || hasStatistics; }
 };
@@ -43,8 +46,16 @@ int64_t estimateSwapAb(tile::SwapAbAttr schedule, const LinearShape &shape, tile
 tile::StreamAttr chooseStream(const LinearShape &shape, tile::TargetAttr target,
                               llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 
+/// Bytes of a stage in the ring of a warp.
+int64_t streamStageBytes(tile::StreamAttr schedule, const LinearShape &shape);
 /// Bytes of shared memory of a block: rings, the one row or the vectors that scale several, the warps' sums.
 int64_t streamBytes(tile::StreamAttr schedule, const LinearShape &shape);
+/// The columns of packed weights that a program of the family matvec can take in steps of.
+int64_t streamedColumns(const LinearShape &shape);
+
+/// Why programs of the family matvec cannot read codes of `bits` with scales or zero points of `group` columns (0 where
+/// there are none) of `k`; empty where they can.
+std::string whyNotStreamed(int64_t bits, int64_t group, int64_t k);
 
 /// What the analytic model says for a program of the families matvec, gemm or swap_ab; null after a diagnostic.
 tile::Schedule chooseLinear(tile::Family family, const LinearShape &shape, tile::TargetAttr target,

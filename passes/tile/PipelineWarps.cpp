@@ -22,7 +22,7 @@ namespace {
 /// One use of a slot.
 struct Use {
   tile::AcquireOp acquire;
-  tile::FetchOp fetch;
+  SmallVector<tile::FetchOp> fetches; // one for each tile of the slot
   tile::ReleaseOp release;
 };
 
@@ -66,12 +66,15 @@ LogicalResult WarpRing::findUses() {
     return outermost->emitError("holds the ring of a warp and does not stand in its tile.for_warps");
   auto releases = block->getOps<tile::ReleaseOp>().begin();
   for (Use &use : uses) {
+    size_t tiles = ring.getResult().getType().getTiles().size();
     for (Operation *user : use.acquire.getSlot().getUsers()) {
-      if (use.fetch || !isa<tile::FetchOp>(user))
-        return user->emitError("uses a slot of the ring of a warp; expected one tile.fetch");
-      use.fetch = cast<tile::FetchOp>(user);
+      if (use.fetches.size() == tiles || !isa<tile::FetchOp>(user))
+        return user->emitError("uses a slot of the ring of a warp; expected one tile.fetch")
+               << (tiles > 1 ? " for each of its tiles" : "");
+      use.fetches.push_back(cast<tile::FetchOp>(user));
     }
-    if (!use.fetch || releases == block->getOps<tile::ReleaseOp>().end())
+    llvm::sort(use.fetches, [](tile::FetchOp x, tile::FetchOp y) { return x.getTile() < y.getTile(); });
+    if (use.fetches.size() != tiles || releases == block->getOps<tile::ReleaseOp>().end())
       return use.acquire.emitError("has no tile.fetch, or no tile.release");
     use.release = *releases++;
   }
@@ -96,11 +99,15 @@ void WarpRing::fetch(Use &use, Value round, Value step, Value first) {
   mapping.map(inner.getInductionVar(), step);
   if (outer)
     mapping.map(outer.getInductionVar(), round);
-  SmallVector<Value> offsets;
-  for (Value offset : use.fetch.getOffsets())
-    offsets.push_back(cloneValue(offset, mapping));
+  SmallVector<SmallVector<Value>> offsets;
+  for (tile::FetchOp fetch : use.fetches) {
+    SmallVector<Value> &own = offsets.emplace_back();
+    for (Value offset : fetch.getOffsets())
+      own.push_back(cloneValue(offset, mapping));
+  }
   Value slot = tile::AcquireOp::create(b, b.getIndexType(), ring, first);
-  tile::FetchOp::create(b, use.fetch.getView(), offsets, ring, slot, use.fetch.getTile(), use.fetch.getEvictFirst());
+  for (auto [fetch, own] : llvm::zip_equal(use.fetches, offsets))
+    tile::FetchOp::create(b, fetch.getView(), own, ring, slot, fetch.getTile(), fetch.getEvictFirst());
 }
 
 /// A constant that `value` is at most.
@@ -180,7 +187,8 @@ LogicalResult WarpRing::pipeline() {
   for (int64_t number = 0; number < static_cast<int64_t>(uses.size()); ++number)
     fetchAhead(number);
   for (Use &use : uses) {
-    use.fetch.erase();
+    for (tile::FetchOp fetch : use.fetches)
+      fetch.erase();
     use.acquire.erase();
   }
   return success();

@@ -39,10 +39,10 @@ static int64_t estimate(tile::StreamAttr schedule, const LinearShape &shape, til
   int64_t columns = schedule.getTileColumns();
   int64_t tiles = llvm::divideCeil(llvm::divideCeil(shape.columns, columns), schedule.getBlocks());
   int64_t waves = llvm::divideCeil(schedule.getBlocks(), target.residentBlocks(/*cluster=*/1, schedule.getSlots()));
-  int64_t ring = schedule.getWarps() * schedule.getStages() * schedule.stageBytes();
-  int64_t passes = llvm::divideCeil(tiles, schedule.getTiles());
-  return std::max(shape.columns * shape.k * 2 / costs.getMemoryBytes(),
-                  waves * tiles * columns * shape.k * 2 * costs.getRoundTrip() / ring) +
+  int64_t ring = schedule.getWarps() * schedule.getStages() * streamStageBytes(schedule, shape);
+  int64_t passes = llvm::divideCeil(tiles, schedule.getTiles()), bits = shape.weightBits;
+  return std::max(shape.columns * shape.k * bits / 8 / costs.getMemoryBytes(),
+                  waves * tiles * columns * shape.k * bits / 8 * costs.getRoundTrip() / ring) +
          waves * passes * costs.getClusterWait();
 }
 
@@ -57,7 +57,7 @@ static SmallVector<tile::StreamAttr> combine(tile::StreamAttr start, const Linea
   combinations.vary("slots", doubled(4));
   combinations.vary("warps", doubled(32));
   combinations.vary("tile_columns", {kGroupRows, 2 * kGroupRows});
-  combinations.vary("tile_k", {kAtomColumns, 2 * kAtomColumns, 4 * kAtomColumns});
+  combinations.vary("tile_k", {kAtomColumns, 2 * kAtomColumns, 4 * kAtomColumns, 8 * kAtomColumns});
   combinations.vary("stages", doubled(16));
   combinations.vary("tiles", each(8));
   combinations.vary("depth", start.getRows() == 1 ? ArrayRef<int64_t>{start.getDepth()} : doubled(4));

@@ -21,9 +21,11 @@ LinearShape inlay::shapeOf(MainLoop &loop) {
                     static_cast<int64_t>(loop.vectors.size())};
   shape.hasStatistics = !loop.statistics.empty();
   shape.weightBits = loop.weight.getView().getType().getElementType().getIntOrFloatBitWidth();
-  if (tile::DequantizeOp op = loop.dequantize; op && op.getGroup() > 0)
+  if (tile::DequantizeOp op = loop.dequantize; op && op.getGroup() > 0) {
+    shape.group = op.getGroup();
     shape.groupBytes =
         llvm::divideCeil(tile::kUnitColumns, op.getGroup()) * 4 * ((op.getScales() ? 1 : 0) + (op.getZeros() ? 1 : 0));
+  }
   return shape;
 }
 
@@ -86,10 +88,13 @@ static std::string firstOf(std::initializer_list<std::string> problems) {
 std::string inlay::whyRefused(tile::StreamAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
   int64_t tiles = llvm::divideCeil(shape.columns, schedule.getTileColumns()), step = schedule.getTileK();
   int64_t rows = shape.rows == 1 ? 1 : shape.rows <= 8 ? 8 : 16;
-  if (!llvm::isPowerOf2_64(step) || llvm::alignTo(shape.k, kAtomColumns) % step != 0)
-    return fmt::format("has tile_k of {}, expected a power of two that divides {}", step,
-                       llvm::alignTo(shape.k, kAtomColumns));
-  return firstOf({rangeProblem("blocks", schedule.getBlocks(), 1, tiles),
+  bool areCodes = shape.weightBits < 16;
+  if (!llvm::isPowerOf2_64(step) || streamedColumns(shape) % step != 0 || (areCodes && step % tile::kUnitColumns != 0))
+    return fmt::format("has tile_k of {}, expected a power of two that divides {}", step, streamedColumns(shape));
+  if (areCodes && schedule.getTileColumns() != tile::kUnitRows)
+    return fmt::format("has tile_columns of {}, expected {} of codes", schedule.getTileColumns(), tile::kUnitRows);
+  return firstOf({areCodes ? whyNotStreamed(shape.weightBits, shape.group, shape.k) : "",
+                  rangeProblem("blocks", schedule.getBlocks(), 1, tiles),
                   rangeProblem("rows", schedule.getRows(), rows, rows),
                   sharedProblem(schedule.getSharedBytes(), target.slotSharedBytes(schedule.getSlots())),
                   sharedProblem(streamBytes(schedule, shape), schedule.getSharedBytes())});

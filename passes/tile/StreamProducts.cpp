@@ -258,6 +258,8 @@ SmallVector<Value> StreamBody::step(Value number, Value batch, ValueRange carrie
       column = arith::SelectOp::create(b, less(tile, end), column, index(llvm::alignTo(columns(), cols)));
     Value w = tile::LoadOp::create(b, RankedTensorType::get({cols, width}, weights.getElementType()),
                                    argument(loop.weight.getView()), ValueRange{column, k});
+    if (loop.dequantize)
+      w = dequantize(w, column, k, own.lhs);
     bool isLeft = cols == 16;
     results.push_back(tile::DotOp::create(b, isLeft ? w : own.lhs, isLeft ? own.lhs : w, carried[i],
                                           /*transpose_rhs=*/true));

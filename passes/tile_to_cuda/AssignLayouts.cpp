@@ -233,7 +233,9 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
                         branch.getSome().front().getTerminator()->getOperand(number)});
       })
       .Case([&](DequantizeOp op) -> std::optional<Layout> {
-        // In a slot: the left side of a product of warpgroups.
+        // In a slot: the left side of a product of a warp, or of warpgroups.
+        if (isInWarpRing(op.getBytes()))
+          return unpackedCodesLayout(op);
         if (isInSlot(op.getBytes())) {
           const MmaInstruction *mma =
               findMma(op.getType().getElementType(), OperandPlace::Registers, OperandPlace::Slot);

@@ -144,8 +144,10 @@ static bool doFit(Operation *op, int64_t warps) {
           };
           const MmaInstruction *mma =
               findMma(op.getType().getElementType(), OperandPlace::Registers, OperandPlace::Slot);
-          return mma && registerLayout(op.getResult()) == leftOfGroups(*mma, op.getType(), log2Ceil(warps)) &&
-                 isOfSlot(op.getBytes()) && isOfSlot(op.getScales()) && isOfSlot(op.getZeros());
+          bool isLeft = isInWarpRing(op.getBytes()) ? registerLayout(op.getResult()) == unpackedCodesLayout(op)
+                                                    : mma && registerLayout(op.getResult()) ==
+                                                                 leftOfGroups(*mma, op.getType(), log2Ceil(warps));
+          return isLeft && isOfSlot(op.getBytes()) && isOfSlot(op.getScales()) && isOfSlot(op.getZeros());
         }
         std::optional<DequantizedLayouts> operands = dequantizedLayouts(op, registerLayout(op.getResult()));
         return operands && registerLayout(op.getBytes()) == operands->bytes &&
@@ -164,13 +166,14 @@ static bool doFit(Operation *op, int64_t warps) {
           return false;
         // Any division of rows and columns over the warps.
         ArrayRef<int64_t> sums = tileType(dot.getResult()).getShape(), lhs = tileType(dot.getLhs()).getShape();
-        if (mma->left == OperandPlace::Packed || mma->right == OperandPlace::Packed) {
-          bool isLeft = mma->left == OperandPlace::Packed;
+        if (isInWarpRing(dot.getLhs()) || isInWarpRing(dot.getRhs())) {
+          bool isLeft = isInWarpRing(dot.getLhs());
           Value weights = isLeft ? dot.getLhs() : dot.getRhs(), rows = isLeft ? dot.getRhs() : dot.getLhs();
           ArrayRef<int64_t> shape = tileType(rows).getShape();
           return registerLayout(dot.getResult()) == sumsLayout(*mma, sums[0], sums[1], 0, 0) &&
                  registerLayout(rows) == packedRowsLayout(*mma, shape[0], shape[1]) &&
-                 tileType(weights).getEncoding() == packedTile(tileType(weights));
+                 (mma->left == OperandPlace::Codes8 || mma->left == OperandPlace::Codes4 ||
+                  tileType(weights).getEncoding() == packedTile(tileType(weights)));
         }
         int bits = log2Ceil(warps);
         if (isInShared(dot.getLhs())) {

@@ -6,8 +6,8 @@
 // codes of quantized weights (GenericDequantize.cpp), reductions (GenericReductions.cpp), loops and branches
 // (GenericControl.cpp), rings (GenericRings.cpp), products of warpgroups (GenericAsync.cpp), work of warps
 // (GenericWarps.cpp), warps that fetch for themselves (GenericWarpRings.cpp for rows of caches, GenericStream.cpp for
-// weights and sums over warps), parts of an online softmax (GenericMerges.cpp), and which of these an op goes to
-// (LowerGeneric.cpp).
+// weights and sums over warps, GenericStreamCodes.cpp for codes of weights), parts of an online softmax
+// (GenericMerges.cpp), and which of these an op goes to (LowerGeneric.cpp).
 //
 //===----------------------------------------------------------------------===//
 
@@ -85,6 +85,10 @@ struct FetchMaps {
   llvm::SmallVector<cuda::TensorMapAttr> maps;
   llvm::DenseMap<mlir::Operation *, unsigned> numbers;
 };
+/// What a slot of a ring has the elements of a tile in: codes are copied and read in units of 16 bits.
+mlir::Type bufferElement(mlir::RankedTensorType tile);
+/// Elements of a tile in a slot, in units of bufferElement.
+int64_t elementsInSlot(mlir::Type tile);
 class KernelBuilder;
 /// The slot at which an end of a ring is, and the next one; the parity turns where the ring begins anew.
 mlir::Value advance(KernelBuilder &k, RingCursor cursor, int64_t stages);
@@ -220,7 +224,10 @@ private:
 
   // Rings and sums of single warps.
   LogicalResult fetchWeightsOfWarp(tile::FetchOp op);
+  LogicalResult fetchUnitsOfWarp(tile::FetchOp op);
   LogicalResult dotOfWeights(tile::DotOp op);
+  LogicalResult dotOfCodes(tile::DotOp op);
+  Value packRows(Value rows, int64_t pairs);
   LogicalResult warpReduce(tile::WarpReduceOp op);
   LogicalResult concat(mlir::tensor::ConcatOp op);
   Value loadReduced(Value tile, const Layout &layout);

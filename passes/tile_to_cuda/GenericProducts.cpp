@@ -19,6 +19,8 @@ LogicalResult GenericLowering::dot(tile::DotOp op) {
   const MmaInstruction &mma = *mmaOf(op);
   if (mma.left == OperandPlace::Packed || mma.right == OperandPlace::Packed)
     return dotOfWeights(op);
+  if (isInWarpRing(op.getLhs()))
+    return dotOfCodes(op);
   using enum LayoutDim;
   Layout accumulator = registerLayout(op.getResult()), lhs = registerLayout(op.getLhs());
   int64_t inner = lhsType.getDimSize(1);

@@ -22,12 +22,13 @@ Value GenericLowering::tensorMap(unsigned i) { return kernel.getArgument(program
 // Rings
 //===----------------------------------------------------------------------===//
 
-/// Elements of a slab, and of a tile in a slot, of the buffer's type: codes are copied and read in units of 16 bits.
 static int64_t elementsOfSlab(RankedTensorType tile) { return tile::slabBytes(tile) / bytesOf(tile.getElementType()); }
-static Type bufferElement(RankedTensorType tile) {
+
+Type inlay::bufferElement(RankedTensorType tile) {
   return tile.getElementType().isInteger() ? BFloat16Type::get(tile.getContext()) : tile.getElementType();
 }
-static int64_t elementsOf(Type type) {
+
+int64_t inlay::elementsInSlot(Type type) {
   auto tile = cast<RankedTensorType>(type);
   if (tile.getElementTypeBitWidth() == 16 || isa<Float8E4M3FNType>(tile.getElementType()))
     return tile::slabsOf(tile) * elementsOfSlab(tile);
@@ -189,8 +190,8 @@ LogicalResult GenericLowering::fetch(tile::FetchOp op) {
   KernelBuilder k(loc, b);
   RingState &state = rings[op.getRing()];
   Value slot = scalar(op.getSlot()), row = scalar(op.getOffsets()[0]), column = scalar(op.getOffsets()[1]);
-  Value to =
-      k.offset(state.buffers[op.getTile()], k.mul(slot, elementsOf(op.getRing().getType().getTiles()[op.getTile()])));
+  Value to = k.offset(state.buffers[op.getTile()],
+                      k.mul(slot, elementsInSlot(op.getRing().getType().getTiles()[op.getTile()])));
   unsigned number = maps.numbers.lookup(op);
   bool isPacked = maps.maps[number].getDims().size() == 4;
   if (op.getEvictFirst() && !isPacked)
@@ -241,7 +242,7 @@ LogicalResult GenericLowering::fetchRows(tile::FetchRowsOp op) {
   row = k.name("row", k.select(isHeld, row, k.i32(-run)));
   Value slot = scalar(op.getSlot());
   k.ifThen(k.less(lane, rows / run), [&] {
-    Value to = k.add(k.mul(slot, elementsOf(tile)), k.mul(lane, run * kAtomColumns));
+    Value to = k.add(k.mul(slot, elementsInSlot(tile)), k.mul(lane, run * kAtomColumns));
     for (int64_t slab = 0; slab < tile::slabsOf(tile); ++slab)
       k.call("tma_load_2d", "tma.h",
              {k.offset(state.buffers[op.getTile()], k.add(to, slab * elementsOfSlab(tile))),
@@ -316,7 +317,7 @@ LogicalResult GenericLowering::wait(tile::WaitOp op) {
   Value slot = advance(k, state.consumer, type.getStages());
   k.call("mbarrier_wait", "mbarrier.h", {k.offset(state.full, slot), parity});
   for (auto [i, tile] : llvm::enumerate(op.getTiles()))
-    ringTiles[tile] = {state.buffers[i], k.mul(slot, elementsOf(tile.getType()))};
+    ringTiles[tile] = {state.buffers[i], k.mul(slot, elementsInSlot(tile.getType()))};
   return success();
 }
 

@@ -21,7 +21,10 @@ using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
 /// One lane announces the bytes of a slot and starts a copy for each 8 rows. Rows past the end of the view have none.
 LogicalResult GenericLowering::fetchWeightsOfWarp(tile::FetchOp op) {
   auto view = cast<tile::ViewType>(op.getView().getType());
-  if (StringAttr packing = packingOf(program, op.getView()); !packing || packing.getValue() != tile::kAtomPacking)
+  StringAttr packing = packingOf(program, op.getView());
+  if (packing && packing.getValue() != tile::kAtomPacking)
+    return fetchUnitsOfWarp(op);
+  if (!packing)
     return op.emitError("reads weights that are not packed; expected ")
            << tile::kPackingAttr << " = \"" << tile::kAtomPacking << "\"";
   KernelBuilder k(loc, b);
@@ -73,6 +76,17 @@ LogicalResult GenericLowering::fetchWeightsOfWarp(tile::FetchOp op) {
 // Products
 //===----------------------------------------------------------------------===//
 
+/// The activations as packed pairs.
+Value GenericLowering::packRows(Value rows, int64_t pairs) {
+  Value x = local(pairs, b.getI32Type(), "x");
+  unrolled(pairs, [&](Value i) {
+    Value low = mul(i, 2);
+    Value first = element(rows, low), second = element(rows, add(low, index(1)));
+    set(call("pack_bits", "base.h", {first, second}, b.getI32Type()), x, i);
+  });
+  return x;
+}
+
 LogicalResult GenericLowering::dotOfWeights(tile::DotOp op) {
   const MmaInstruction &mma = *mmaOf(op);
   bool isLeft = mma.left == OperandPlace::Packed;
@@ -89,14 +103,8 @@ LogicalResult GenericLowering::dotOfWeights(tile::DotOp op) {
   prepare(rows);
   prepare(op.getAccumulator());
 
-  // The activations as packed pairs.
   int64_t pairs = layout.size(LayoutDim::Register) / 2;
-  Value x = local(pairs, b.getI32Type(), "x");
-  unrolled(pairs, [&](Value i) {
-    Value low = mul(i, 2);
-    Value first = element(rows, low), second = element(rows, add(low, index(1)));
-    set(call("pack_bits", "base.h", {first, second}, b.getI32Type()), x, i);
-  });
+  Value x = packRows(rows, pairs);
   KernelBuilder k(loc, b);
   int64_t sums = sumLayout.size(LayoutDim::Register);
   // Every second piece has sums of its own, so that a product need not wait for the one before.

@@ -29,12 +29,13 @@ LogicalResult GenericLowering::warpRing(tile::RingOp op) {
     return fetch && fetch.getView().getType().getProvenance() == tile::Provenance::Kv;
   });
   bool isPacked = !holdsRows;
+  bool areCodes = isPacked && tile.getElementTypeBitWidth() < 16; // with scales and zero points
   bool isWhole = tile.getDimSize(0) % tile::kGroupRows == 0 && tile.getDimSize(1) % tile::kAtomColumns == 0;
   bool isKnown = tile.getElementTypeBitWidth() == 16 || (holdsRows && isa<Float8E4M3FNType>(tile.getElementType()));
-  if (type.getTiles().size() != 1 || !isKnown || (isPacked && !isWhole))
+  if (!areCodes && (type.getTiles().size() != 1 || !isKnown || (isPacked && !isWhole)))
     return op.emitOpError() << "of a warp has slots of " << type.getTiles()
                             << "; expected one tile of 16 bits, or of f8E4M3FN for cached rows, of " << tile::kGroupRows
-                            << " n x " << tile::kAtomColumns << " n";
+                            << " n x " << tile::kAtomColumns << " n, or codes";
   int64_t count = warps.getCount(), stages = type.getStages();
   RingState &state = rings[op];
   state.isOfWarp = true;
@@ -42,10 +43,17 @@ LogicalResult GenericLowering::warpRing(tile::RingOp op) {
   int64_t bytes = llvm::alignTo(std::max(stages * type.slotBytes(), partBytes(warps)), tile::kAtomBytes);
   KernelBuilder k(loc, b);
   k.setInsertionPoint(entryEnd);
-  Value all = k.shared("rings", tile.getElementType(), count * bytes, tile::kAtomBytes);
+  Type element = bufferElement(tile);
+  Value all = k.shared("rings", element, count * bytes, tile::kAtomBytes);
   ringsOfWarps[warps] = {all, bytes};
   Value barriers = k.shared("barriers", k.getI64Type(), count * stages * 8);
-  state.buffers = {k.name("ring", k.offset(all, k.mul(warp, bytes / bytesOf(tile.getElementType()))))};
+  state.buffers = {k.name("ring", k.offset(all, k.mul(warp, bytes / bytesOf(element))))};
+  int64_t before = stages * type.tileBytes(0);
+  for (auto [i, next] : llvm::enumerate(type.getTiles().drop_front())) {
+    Value from = k.offset(state.buffers[0], k.index(before / bytesOf(element)));
+    state.buffers.push_back(k.name("ring_of_groups", k.as(from, bufferElement(cast<RankedTensorType>(next)))));
+    before += stages * type.tileBytes(i + 1);
+  }
   state.full = k.name("full", k.offset(barriers, k.mul(warp, stages)));
   k.ifThen(k.equal(lane, 0), [&] {
     k.loop("i", stages, KernelBuilder::Unrolled,

@@ -39,6 +39,14 @@ static ArrayRef<MmaInstruction> instructions() {
   // Lanes 4 g to 4 g + 3 read weight row g / 2 + 4 * (g % 2): 8 lanes that read at a time read different banks. So the
   // weight rows of the sums are in that order, too.
   static const Layout weightsLeft = inWeightOrder(sums, Dim0), weightsRight = inWeightOrder(sums, Dim1);
+  // 16 bytes of codes are neighbours of a row, too: 16 of 8 bits, in rows that lie as those of numbers, or 32 of 4
+  // bits. Rows of those are half as long, so neighbours are in different banks.
+  auto codes = [&](int bitsOfPiece) {
+    return bits(Register, bitsOfPiece, Dim1) * bits(Lane, 2, Dim1) * bits(Lane, 3, Dim0);
+  };
+  static const Layout rowsOfCodes8 = codes(4).transposed(), rowsOfCodes4 = codes(5).transposed();
+  static const Layout codes8 = inWeightOrder(codes(4) * bits(Register, 1, Dim0), Dim0);
+  static const Layout codes4 = codes(5) * bits(Register, 1, Dim0);
   static const MmaInstruction table[] = {
       {.name = "mma.m16n8k16",
        .elements = kHalves,
@@ -147,6 +155,33 @@ static ArrayRef<MmaInstruction> instructions() {
        .rightFragment = {},
        .function = "mma_16_rows",
        .header = "mma.h"},
+      // Packed codes on the left. What they mean completes the function's name.
+      {.name = "mma.m16n8k16",
+       .elements = ArrayRef(kHalves).take_front(),
+       .rows = 16,
+       .columns = 8,
+       .maxColumns = 8,
+       .inner = 64,
+       .left = OperandPlace::Codes8,
+       .right = OperandPlace::Registers,
+       .sums = weightsLeft,
+       .leftFragment = codes8,
+       .rightFragment = rowsOfCodes8,
+       .function = "mma_",
+       .header = "mma_codes.h"},
+      {.name = "mma.m16n8k16",
+       .elements = ArrayRef(kHalves).take_front(),
+       .rows = 16,
+       .columns = 8,
+       .maxColumns = 8,
+       .inner = 128,
+       .left = OperandPlace::Codes4,
+       .right = OperandPlace::Registers,
+       .sums = sums,
+       .leftFragment = codes4,
+       .rightFragment = rowsOfCodes4,
+       .function = "mma_",
+       .header = "mma_codes.h"},
   };
   return table;
 }
@@ -180,15 +215,26 @@ bool inlay::holdsWeights(tile::RingOp ring) {
 }
 
 bool inlay::isInWarpRing(Value tile) {
+  if (auto dequantize = tile.getDefiningOp<tile::DequantizeOp>())
+    return isInWarpRing(dequantize.getBytes());
   auto wait = tile.getDefiningOp<tile::WaitOp>();
   auto ring = wait ? wait.getRing().getDefiningOp<tile::RingOp>() : tile::RingOp();
   return ring && holdsWeights(ring);
 }
 
+OperandPlace inlay::placeInWarpRing(Value operand) {
+  if (!isInWarpRing(operand))
+    return OperandPlace::Registers;
+  auto dequantize = operand.getDefiningOp<tile::DequantizeOp>();
+  if (!dequantize)
+    return OperandPlace::Packed;
+  bool areHalfBytes = cast<RankedTensorType>(dequantize.getBytes().getType()).getElementType().isInteger(4);
+  return areHalfBytes ? OperandPlace::Codes4 : OperandPlace::Codes8;
+}
+
 const MmaInstruction *inlay::mmaOf(tile::DotOp dot) {
-  auto placeOf = [](Value operand) { return isInWarpRing(operand) ? OperandPlace::Packed : OperandPlace::Registers; };
   auto lhs = cast<RankedTensorType>(dot.getLhs().getType());
-  return findMma(lhs.getElementType(), placeOf(dot.getLhs()), placeOf(dot.getRhs()), lhs.getDimSize(0));
+  return findMma(lhs.getElementType(), placeInWarpRing(dot.getLhs()), placeInWarpRing(dot.getRhs()), lhs.getDimSize(0));
 }
 
 bool inlay::isInSlot(Value tile) {
@@ -255,8 +301,16 @@ Layout inlay::leftLayout(const MmaInstruction &mma, int64_t rows, int64_t inner,
   return tiled(mma.leftFragment, log2Ceil(rows), innerBits, innerBits, warpRows, warpColumns);
 }
 
+Layout inlay::unpackedCodesLayout(tile::DequantizeOp op) {
+  const MmaInstruction &mma =
+      *findMma(BFloat16Type::get(op.getContext()), placeInWarpRing(op.getResult()), OperandPlace::Registers);
+  ArrayRef<int64_t> shape = op.getType().getShape();
+  return leftLayout(mma, shape[0], shape[1], 0, 0);
+}
+
 Layout inlay::packedRowsLayout(const MmaInstruction &mma, int64_t rows, int64_t inner) {
-  Layout fragment = mma.left == OperandPlace::Packed ? mma.rightFragment.transposed() : mma.leftFragment;
+  bool isRight = mma.right == OperandPlace::Registers;
+  Layout fragment = isRight ? mma.rightFragment.transposed() : mma.leftFragment;
   int innerBits = std::max(fragment.outBits(Dim1), log2Ceil(inner));
   Layout whole = tiled(fragment, log2Ceil(rows), innerBits, innerBits, 0, 0), result = whole.restricted({Register});
   for (tile::LayoutPoint basis : whole.bases(Lane))

@@ -18,7 +18,9 @@ enum class OperandPlace {
   Registers,  // in the row's layout
   Slot,       // in shared memory, as swizzledTile says: the instruction gets a descriptor
   SlotByRows, // the same of an operand that is inner x columns
-  Packed      // in a slot of the ring of a warp, as packedTile says: a lane reads 16 bytes of a row
+  Packed,     // in a slot of the ring of a warp, as packedTile says: a lane reads 16 bytes of a row
+  Codes8,     // the same of codes of quantized weights of 8 bits, as slotTile says
+  Codes4      // and of 4 bits
 };
 
 struct MmaInstruction {
@@ -44,8 +46,10 @@ struct MmaInstruction {
 const MmaInstruction *findMma(mlir::Type element, OperandPlace left, OperandPlace right, int64_t rows = 0);
 /// Whether a warp fetches packed weights to `ring`.
 bool holdsWeights(tile::RingOp ring);
-/// Whether the tile is one of weights in a slot of the ring of a warp.
+/// Whether the tile is one of weights in a slot of the ring of a warp, or what codes there become.
 bool isInWarpRing(mlir::Value tile);
+/// Where an operand of tile.dot that is in the ring of a warp lies; Registers for others.
+OperandPlace placeInWarpRing(mlir::Value operand);
 /// Whether a tile is in shared memory, where wgmma can read it: a slot of a ring, some columns of it, or a staged tile.
 bool isInSlot(mlir::Value tile);
 /// That of tile.dot or tile.dot_async.
@@ -60,6 +64,8 @@ mlir::LogicalResult checkInstructions(tile::ProgramOp program);
 Layout sumsLayout(const MmaInstruction &mma, int64_t rows, int64_t columns, int warpRows, int warpColumns);
 /// The left operand in registers: each warp holds all of `inner` for its rows.
 Layout leftLayout(const MmaInstruction &mma, int64_t rows, int64_t inner, int warpRows, int warpColumns);
+/// The numbers that codes in a slot of the ring of a warp become, which products unpack where they take them.
+Layout unpackedCodesLayout(tile::DequantizeOp op);
 /// The operand of a product with packed weights that one warp has in registers, rows (of the product or, on the right,
 /// of its transpose) x inner. Lanes that would hold rows past the end hold rows of the tile.
 Layout packedRowsLayout(const MmaInstruction &mma, int64_t rows, int64_t inner);

@@ -69,7 +69,7 @@ SharedAttr inlay::packedTile(RankedTensorType tile) {
 
 SharedAttr inlay::slotTile(RingOp ring, unsigned number) {
   auto tile = cast<RankedTensorType>(ring.getType().getTiles()[number]);
-  return holdsWeights(ring) ? packedTile(tile) : slotTile(tile);
+  return holdsWeights(ring) && tile.getElementTypeBitWidth() == 16 ? packedTile(tile) : slotTile(tile);
 }
 
 SharedAttr inlay::slotTile(WaitOp wait, unsigned number) {

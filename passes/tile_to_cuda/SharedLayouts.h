@@ -21,7 +21,7 @@ tile::SharedAttr swizzledTile(mlir::RankedTensorType tile);
 tile::SharedAttr slotTile(mlir::RankedTensorType tile);
 /// The layout of a tile's transpose, in the same memory.
 tile::SharedAttr transposedShared(tile::SharedAttr layout);
-/// Packed weights in a slot of the ring of a warp: as in memory, 8 rows one after the other in atoms of 64 columns.
+/// Packed numbers in a slot of the ring of a warp: as in memory, 8 rows one after the other in atoms of 64 columns.
 tile::SharedAttr packedTile(mlir::RankedTensorType tile);
 /// What lies in tile `number` of a slot of `ring`, which follows from how it comes there.
 tile::SharedAttr slotTile(tile::RingOp ring, unsigned number);

@@ -67,6 +67,16 @@ CASES = {
     "wide_u4_four": Case("u4", 320, 640, 64, zeros=True, rows=9, most=16, packed=True, family="swap_ab", schedule="4 3 2"),
     "wide_f8e4m3_tall": Case("f8e4m3", 144, 512, 128, rows=201, most=256, packed=True, family="swap_ab", schedule="2 1 2"),
     "wide_i8_two": Case("i8", 192, 768, 768, rows=128, most=128, packed=True, family="swap_ab", schedule="2 3 2"),
+    # Few rows: one unit and several steps, K that ends within a unit, weight rows that are no multiple of 16, warps without a step.
+    "few_f8e4m3": Case("f8e4m3", 160, 4096, 4096, packed=True, family="matvec"),
+    "few_f8e4m3_rows": Case("f8e4m3", 88, 1152, 1152, rows=5, most=8, packed=True, family="matvec"),
+    "few_f8e4m3_blocks": Case("f8e4m3", 96, 2048, 128, rows=3, most=4, packed=True, family="matvec"),
+    "few_i8": Case("i8", 40, 160, 160, packed=True, family="matvec"),
+    "few_i8_groups": Case("i8", 64, 1024, 64, rows=8, most=8, packed=True, family="matvec"),
+    "few_u8_zeros": Case("u8", 64, 512, 128, zeros=True, rows=2, most=2, packed=True, family="matvec"),
+    "few_u4": Case("u4", 128, 4096, 128, zero_point=8, packed=True, family="matvec"),
+    "few_u4_zeros": Case("u4", 72, 2048, 128, zeros=True, rows=7, most=8, packed=True, family="matvec"),
+    "few_u4_rows": Case("u4", 48, 1792, 256, zero_point=8, rows=1, most=1, packed=True, family="matvec"),
     "wide_u4_zeros": Case("u4", 130, 192, 32, zeros=True, rows=70, most=96, packed=True, family="swap_ab"),
 }
 
@@ -180,14 +190,17 @@ def weight_of(case, rng):
     zero = spread(zeros) if case.zeros else np.float32(case.zero_point)
     if scales_sums(case):
         numbers, of_sums = to_bf16(numbers - zero), scales[:, 0]
+    elif case.family == "matvec":  # sums of groups are scaled in float32
+        numbers, of_sums = ((numbers - zero).astype(np.float64) * spread(scales)), None
     else:
         numbers, of_sums = to_bf16((numbers - zero) * spread(from_bf16(to_bf16(scales)))), np.float32(1)
     packed = codes[:, 0::2] | codes[:, 1::2] << 4 if TYPES[case.codes] == "i4" else codes
     if case.packed:
         packed = pack_codes(codes, 4 if TYPES[case.codes] == "i4" else 8)
-    if is_by_rows16(case):
-        scales, zeros = pack_rows16(scales), pack_rows16(zeros)
-    return np.ascontiguousarray(packed), scales, zeros, from_bf16(numbers).astype(np.float64) * np.reshape(of_sums, (-1, 1))
+    packed_scales, packed_zeros = (pack_rows16(scales), pack_rows16(zeros)) if is_by_rows16(case) else (scales, zeros)
+    if of_sums is not None:
+        numbers = from_bf16(numbers).astype(np.float64) * np.reshape(of_sums, (-1, 1))
+    return np.ascontiguousarray(packed), packed_scales, packed_zeros, numbers
 
 
 def check(device, folder):

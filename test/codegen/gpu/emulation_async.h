@@ -129,6 +129,7 @@ struct uint4 {
 static void set_words(int *words, uint4 v) {
   words[0] = int(v.x), words[1] = int(v.y), words[2] = int(v.z), words[3] = int(v.w);
 }
+static void mma_m16n8k16_once(float *d, const int *a, const int *b) { mma_m16n8k16<bfloat16>(d, a, b); }
 template <typename T> static void mma_16_rows(float *d, const int *a, uint4 b) {
   const int a0[4] = {a[0], a[4], a[1], a[5]}, a1[4] = {a[2], a[6], a[3], a[7]};
   const int b0[2] = {int(b.x), int(b.y)}, b1[2] = {int(b.z), int(b.w)};
@@ -269,6 +270,10 @@ static int subtract_pair(int x, int y) {
 static int multiply_pair(int x, int y) {
   auto of = [](int pair, int i) { return to_float(bfloat16{half(pair, i)}); };
   return pack<bfloat16>(of(x, 0) * of(y, 0), of(x, 1) * of(y, 1));
+}
+static int multiply_add_pair(int x, int y, int z) {
+  auto of = [](int pair, int i) { return to_float(bfloat16{half(pair, i)}); };
+  return pack<bfloat16>(std::fma(of(x, 0), of(y, 0), of(z, 0)), std::fma(of(x, 1), of(y, 1), of(z, 1)));
 }
 static int pair_of(float x) { return pack<bfloat16>(x, x); }
 template <typename T> static void store_words(T *target, const int *words) { memcpy(target, words, 16); }

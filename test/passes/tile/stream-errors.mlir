@@ -152,3 +152,29 @@ tile.program @maximum(%x: !tile.view<?x256xbf16, activation, tokens>, %w: !tile.
   }
   tile.store %acc, %y[%row, %col] : tensor<1x16xf32>, !tile.view<?x64xf32, output, tokens>
 }
+
+// -----
+
+#s = #tile.stream<blocks = 2, warps = 2, tile_columns = 8, tile_k = 128, stages = 2, tiles = 2, rows = 1, depth = 1,
+                  slots = 2, shared_bytes = 65536>
+// expected-error @below {{has codes and tile_columns of 8; expected 16, the rows of a unit of codes}}
+tile.program @codes(%x: !tile.view<?x256xbf16, activation, tokens>, %w: !tile.view<64x256xi8, weight>,
+                    %y: !tile.view<?x64xf32, output, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (4, s0)> schedule #s {
+  %n = tile.program_id 0
+  %m = tile.program_id 1
+  %c0 = arith.constant 0 : index
+  %c16 = arith.constant 16 : index
+  %c64 = arith.constant 64 : index
+  %c256 = arith.constant 256 : index
+  %col = arith.muli %n, %c16 : index
+  %zero = arith.constant dense<0.0> : tensor<1x16xf32>
+  %acc = scf.for %k = %c0 to %c256 step %c64 iter_args(%a = %zero) -> (tensor<1x16xf32>) {
+    %xt = tile.load %x[%m, %k] : !tile.view<?x256xbf16, activation, tokens> -> tensor<1x64xbf16>
+    %codes = tile.load %w[%col, %k] : !tile.view<64x256xi8, weight> -> tensor<16x64xi8>
+    %wt = tile.dequantize i8 %codes : tensor<16x64xi8> -> tensor<16x64xbf16>
+    %d = tile.dot %xt, %wt, %a transpose_rhs : tensor<1x64xbf16>, tensor<16x64xbf16>, tensor<1x16xf32>
+    scf.yield %d : tensor<1x16xf32>
+  }
+  tile.store %acc, %y[%m, %col] : tensor<1x16xf32>, !tile.view<?x64xf32, output, tokens>
+}
