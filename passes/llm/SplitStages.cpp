@@ -156,9 +156,10 @@ private:
       for (Value result : function.getBody().front().getTerminator()->getOperands())
         results.push_back(mapping.lookup(result));
     } else {
-      llvm::stable_sort(sent, [](Value a, Value b) { return isCache(a) < isCache(b); });
-      for (Value value : sent)
-        results.push_back(mapping.lookup(value));
+      for (bool areCaches : {false, true}) // caches last
+        for (Value value : sent)
+          if (isCache(value) == areCaches)
+            results.push_back(mapping.lookup(value));
     }
     func::ReturnOp::create(body, function.getLoc(), results);
     made.setFunctionType(builder.getFunctionType(made.getArgumentTypes(), ValueRange(results).getTypes()));

@@ -17,7 +17,7 @@ using ::testing::HasSubstr;
 struct StagesOptions {
   TestModel model = {.layers = 2, .cache_groups = {{.layers = {0, 1}}}, .ranks = 2, .stage_layers = {1, 1}};
   std::vector<plan::Transfer> sends = {plan::Transfer(0, 64)}, receives = {plan::Transfer(256, 64)};
-  std::vector<plan::Transfer> first_receives, last_sends;
+  std::vector<plan::Transfer> first_receives = {}, last_sends = {};
   uint32_t weight_stage = 1, weight_index = 1; // of the second stage
   uint64_t weight_offset = 0;
   uint32_t layer = 1;       // whose keys the second stage reads
