@@ -18,7 +18,8 @@ template <typename T> bool IsEmpty(const flatbuffers::Vector<T> *vector) { retur
 
 absl::Status VerifyTransfers(const Transfers *transfers, const plan::Entry &entry) {
   // The verifier of FlatBuffers looks at where a vector begins, not at what its elements need.
-  if (transfers && reinterpret_cast<uintptr_t>(transfers->Data()) % alignof(plan::Transfer) != 0)
+  if (transfers && transfers->size() > 0 &&
+      reinterpret_cast<uintptr_t>(transfers->Data()) % alignof(plan::Transfer) != 0)
     return BadPlan("entry '{}' exchanges rows that are not aligned to {} bytes in the plan",
                    entry.name()->string_view(), alignof(plan::Transfer));
   for (uint32_t i = 0; i < Count(transfers); ++i) {
