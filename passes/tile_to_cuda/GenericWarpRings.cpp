@@ -29,7 +29,7 @@ LogicalResult GenericLowering::warpRing(tile::RingOp op) {
     return fetch && fetch.getView().getType().getProvenance() == tile::Provenance::Kv;
   });
   bool isPacked = !holdsRows;
-  bool areCodes = isPacked && tile.getElementTypeBitWidth() < 16; // with scales and zero points
+  bool areCodes = isPacked && tile.getElementType().isInteger(); // with scales and zero points
   bool isWhole = tile.getDimSize(0) % tile::kGroupRows == 0 && tile.getDimSize(1) % tile::kAtomColumns == 0;
   bool isKnown = tile.getElementTypeBitWidth() == 16 || (holdsRows && isa<Float8E4M3FNType>(tile.getElementType()));
   if (!areCodes && (type.getTiles().size() != 1 || !isKnown || (isPacked && !isWhole)))
