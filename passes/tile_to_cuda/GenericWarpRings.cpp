@@ -233,7 +233,7 @@ LogicalResult GenericLowering::dotOfRows(tile::DotOp op) {
     unrolled(steps, [&](Value step) {
       Value at = joined(image(read, rowBits), bitsOf(rowBits), image(step, stepBits), bitsOf(stepBits));
       at = joined(laneOffset, bitsOf(ofLanes), at, bitsOf(rowBits) | bitsOf(stepBits));
-      Value fragment = local(leftWords * parts * pairTiles, b.getI32Type(), "a");
+      Value fragment = pairTiles == 1 ? local(leftWords * parts, b.getI32Type(), "a") : Value();
       auto widened = [&](Value words) {
         if (!areCodes)
           return words;
@@ -252,9 +252,9 @@ LogicalResult GenericLowering::dotOfRows(tile::DotOp op) {
             set(get(keys, index(word)), fragment, index(word * 2 + half));
         }
       } else {
-        Value matrices = areCodes ? local(4, b.getI32Type(), "codes") : fragment;
+        Value matrices = fragment ? fragment : local(4, b.getI32Type(), "codes");
         call("ldmatrix_x4_trans", "mma.h", {address(matrices, index(0)), pointerAt(base, at)});
-        fragment = areCodes ? widened(matrices) : fragment;
+        fragment = widened(matrices);
       }
       for (int64_t part = 0; part < parts * pairTiles; ++part)
         for (int64_t column = 0; column < columnTiles; ++column) {
