@@ -33,7 +33,8 @@ LogicalResult GenericLowering::widenRows(tile::FetchRowsOp op) {
   Value own = k.name("own", k.rem(warp, warps)), to = k.name("to", k.mul(slot, tile::slabsOf(tile) * slabElements));
   std::string type = tile.getElementType().isBF16() ? "bfloat16" : "float16";
   int64_t inRow = columns / codes, inRun = run * inRow, loads = llvm::divideCeil(inRun, 32);
-  k.loop("turn", llvm::divideCeil(runs, warps), KernelBuilder::Unrolled, [&](Value turn) {
+  // Unrolled, the loads of all turns would have registers at once.
+  k.loop("turn", llvm::divideCeil(runs, warps), KernelBuilder::Rolled, [&](Value turn) {
     Value number = k.name("run", k.add(own, k.mul(turn, warps)));
     Value row = k.name("row", k.call(k.getI32Type(), "shuffle_from", "warp.h", {first, number}));
     Value isHeld = arith::CmpIOp::create(k, arith::CmpIPredicate::sge, row, k.i32(0));
