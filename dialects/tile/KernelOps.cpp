@@ -184,7 +184,8 @@ int64_t inlay::tile::slabBytes(RankedTensorType tile) { return tile.getDimSize(0
 
 int64_t RingType::tileBytes(unsigned i) const {
   auto tile = cast<RankedTensorType>(getTiles()[i]);
-  if (tile.getElementTypeBitWidth() == 16)
+  // Floats are rows in slabs; codes and scales of weights lie as in memory.
+  if (tile.getElementTypeBitWidth() == 16 || isa<Float8E4M3FNType>(tile.getElementType()))
     return slabsOf(tile) * slabBytes(tile);
   return tile.getNumElements() * tile.getElementTypeBitWidth() / 8;
 }

@@ -82,9 +82,13 @@ private:
     if (isGpu && cast<LinearOp>(anchor).getScales())
       return "gemm";
     if (WeightOp codes = isGpu ? quantizedWeight(cast<LinearOp>(anchor)) : WeightOp()) {
-      if (maxRows <= tile::targetOf(anchor).costs().getStreamingRows() && streamRefusal(anchor, codes).empty())
+      bool hasFewRows = maxRows <= tile::targetOf(anchor).costs().getStreamingRows();
+      std::string fewReason = hasFewRows ? streamRefusal(anchor, codes) : "";
+      if (hasFewRows && fewReason.empty())
         return "matvec";
       std::string reason = wideRefusal(cast<LinearOp>(anchor), codes);
+      if (reason.empty() && hasFewRows)
+        anchor->emitRemark() << "takes the family swap_ab of larger steps, not matvec: its weight " << fewReason;
       if (reason.empty())
         return "swap_ab";
       anchor->emitRemark() << "takes the generic lowering: " << reason;
@@ -126,7 +130,7 @@ private:
     if (std::string reason = codesRefusal(linear, weight); !reason.empty())
       return reason;
     if (scalesShortRows(anchor))
-      return "a norm scales its short rows";
+      return "has short rows, which a norm scales";
     int64_t columns = weight.getTensorType().getDimSize(1), group = weight.getQuantizedAttr().getGroup();
     return whyNotStreamed(weight.getTensorType().getElementTypeBitWidth(), scalesSums(weight) ? 0 : group, columns);
   }

@@ -92,7 +92,8 @@ tile::StreamAttr inlay::chooseStream(const LinearShape &shape, tile::TargetAttr 
     // Two steps of rows ahead, one where they are scaled: more were compiled with spills. The loop goes through as many
     // steps in a turn, which all warps have.
     int64_t depth = rows == 1 ? 1 : std::clamp<int64_t>((isTight ? 16 : 32) / fragments, 1, 2);
-    if (atoms % (tileAtoms * warps * depth) != 0)
+    // 3 tiles of weights on the right beside two steps of rows were compiled with spills.
+    if (atoms % (tileAtoms * warps * depth) != 0 || (cols == kGroupRows && tiles > 2))
       depth = 1;
     return tile::StreamAttr::get(target.getContext(), blocksOf(cols), warps, cols, tileAtoms * kAtomColumns, stages,
                                  tiles, rows, depth, slots, target.slotSharedBytes(slots));

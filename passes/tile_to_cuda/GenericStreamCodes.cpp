@@ -50,45 +50,73 @@ static UnpackedForm formOf(tile::Codes codes) {
 // Rings
 //===----------------------------------------------------------------------===//
 
-/// One lane copies units of 16 rows, which are contiguous along the columns: of codes, or of scales and zero points.
-/// The first tile of a slot announces the bytes of all. Rows past the end of the views have none.
+/// The fetches of all tiles of a slot.
+static SmallVector<tile::FetchOp> fetchesOfSlot(tile::FetchOp fetch) {
+  SmallVector<tile::FetchOp> fetches;
+  for (Operation *user : fetch.getSlot().getUsers())
+    if (auto other = dyn_cast<tile::FetchOp>(user))
+      fetches.push_back(other);
+  llvm::sort(fetches, [](tile::FetchOp x, tile::FetchOp y) { return x.getTile() < y.getTile(); });
+  return fetches;
+}
+
+/// One lane announces the bytes of a slot and copies units of 16 rows, which are contiguous along the columns: of
+/// codes, and of scales and zero points. Rows past the end of the views have none. The first fetch of a slot does it
+/// for all.
 LogicalResult GenericLowering::fetchUnitsOfWarp(tile::FetchOp op) {
-  auto view = cast<tile::ViewType>(op.getView().getType());
+  struct Copy {
+    Value to, source, at, bytes;
+  };
+  SmallVector<tile::FetchOp> fetches = fetchesOfSlot(op);
   tile::RingType ring = op.getRing().getType();
-  auto tile = cast<RankedTensorType>(ring.getTiles()[op.getTile()]);
-  bool areCodes = packingOf(program, op.getView()).getValue() == tile::kCodesPacking;
-  int64_t columns = areCodes ? kUnitColumns : 1;
-  if (tile.getDimSize(0) != kUnitRows || tile.getDimSize(1) % columns != 0)
-    return op.emitError("brings ") << tile.dropEncoding() << "; expected units of " << kUnitRows << " x " << columns;
-  int64_t units = llvm::divideCeil(view.getShape()[1], columns);
-  int64_t unitBytes = kUnitRows * columns * view.getElementType().getIntOrFloatBitWidth() / 8;
+  if (fetches.size() != ring.getTiles().size() || fetches.front()->getBlock() != op->getBlock())
+    return op.emitError("fills a slot of ")
+           << ring.getTiles().size() << " tiles, of which " << fetches.size() << " are fetched; expected all of them";
+  if (op != fetches.front())
+    return success();
   KernelBuilder k(loc, b);
   RingState &state = rings[op.getRing()];
-  Value slot = scalar(op.getSlot()), row = scalar(op.getOffsets()[0]), column = scalar(op.getOffsets()[1]);
-  Value source = k.as(scalar(op.getView()), k.getI8Type()), bar = k.name("bar", k.offset(state.full, slot));
-  Value to = k.offset(state.buffers[op.getTile()], k.mul(slot, elementsInSlot(tile)));
-  Value group = k.div(row, kUnitRows);
+  Value slot = scalar(op.getSlot()), group = k.div(scalar(op.getOffsets()[0]), kUnitRows);
+  Value bar = k.name("bar", k.offset(state.full, slot));
+  // A large matrix has more bytes than an int counts.
+  Type i64 = k.getI64Type();
+  auto wide = [&](Value x) { return arith::IndexCastOp::create(k, i64, x).getResult(); };
+  auto times = [&](Value x, int64_t y) {
+    return arith::MulIOp::create(k, x, arith::ConstantIntOp::create(k, y, 64)).getResult();
+  };
+  SmallVector<Copy> copies;
+  int64_t groups = 0;
+  for (tile::FetchOp fetch : fetches) {
+    auto view = cast<tile::ViewType>(fetch.getView().getType());
+    auto tile = cast<RankedTensorType>(ring.getTiles()[fetch.getTile()]);
+    StringAttr packing = packingOf(program, fetch.getView());
+    bool areCodes = packing && packing.getValue() == tile::kCodesPacking;
+    int64_t columns = areCodes ? kUnitColumns : 1, units = llvm::divideCeil(view.getShape()[1], columns);
+    if (!packing || tile.getDimSize(0) != kUnitRows || tile.getDimSize(1) % columns != 0)
+      return fetch.emitError("brings ") << tile.dropEncoding() << "; expected packed units of " << kUnitRows << " x "
+                                        << columns;
+    groups = llvm::divideCeil(view.getShape()[0], kUnitRows);
+    int64_t unitBytes = kUnitRows * columns * view.getElementType().getIntOrFloatBitWidth() / 8;
+    Value column = k.div(scalar(fetch.getOffsets()[1]), columns);
+    copies.push_back({k.offset(state.buffers[fetch.getTile()], k.mul(slot, elementsInSlot(tile))),
+                      k.as(scalar(fetch.getView()), k.getI8Type()),
+                      times(k.add(times(wide(group), units), wide(column)), unitBytes),
+                      k.i32(tile.getDimSize(1) / columns * unitBytes)});
+  }
   k.ifThen(k.equal(lane, 0), [&] {
-    Value exists = k.less(group, llvm::divideCeil(view.getShape()[0], kUnitRows));
-    if (op.getTile() == 0)
-      k.call("mbarrier_arrive_expect", "mbarrier.h", {bar, k.select(exists, k.i32(ring.slotBytes()), k.i32(0))});
+    Value exists = k.less(group, groups);
+    k.call("mbarrier_arrive_expect", "mbarrier.h", {bar, k.select(exists, k.i32(ring.slotBytes()), k.i32(0))});
     k.ifThen(exists, [&] {
-      // A large matrix has more bytes than an int counts.
-      Type i64 = k.getI64Type();
-      auto wide = [&](Value x) { return arith::IndexCastOp::create(k, i64, x).getResult(); };
-      auto times = [&](Value x, int64_t y) {
-        return arith::MulIOp::create(k, x, arith::ConstantIntOp::create(k, y, 64)).getResult();
-      };
-      Value at = times(k.add(times(wide(group), units), wide(k.div(column, columns))), unitBytes);
-      SmallVector<Value> operands{to, k.offset(source, at), k.i32(tile.getDimSize(1) / columns * unitBytes), bar};
-      if (op.getEvictFirst())
-        operands.push_back(evictFirst);
-      k.call("bulk_copy", "bulk_copy.h", operands);
+      for (Copy &copy : copies) {
+        SmallVector<Value> operands{copy.to, k.offset(copy.source, copy.at), copy.bytes, bar};
+        if (op.getEvictFirst())
+          operands.push_back(evictFirst);
+        k.call("bulk_copy", "bulk_copy.h", operands);
+      }
     });
   });
   // Lanes that already wait for the slot would keep the first one from starting its copies.
-  if (op.getTile() + 1 == ring.getTiles().size())
-    k.syncWarp();
+  k.syncWarp();
   return success();
 }
 

@@ -29,7 +29,7 @@ LogicalResult GenericLowering::warpRing(tile::RingOp op) {
     return fetch && fetch.getView().getType().getProvenance() == tile::Provenance::Kv;
   });
   bool isPacked = !holdsRows;
-  bool areCodes = isPacked && tile.getElementTypeBitWidth() < 16; // with scales and zero points
+  bool areCodes = isPacked && tile.getElementType().isInteger(); // with scales and zero points
   bool isWhole = tile.getDimSize(0) % tile::kGroupRows == 0 && tile.getDimSize(1) % tile::kAtomColumns == 0;
   bool isKnown = tile.getElementTypeBitWidth() == 16 || (holdsRows && isa<Float8E4M3FNType>(tile.getElementType()));
   if (!areCodes && (type.getTiles().size() != 1 || !isKnown || (isPacked && !isWhole)))
@@ -233,7 +233,7 @@ LogicalResult GenericLowering::dotOfRows(tile::DotOp op) {
     unrolled(steps, [&](Value step) {
       Value at = joined(image(read, rowBits), bitsOf(rowBits), image(step, stepBits), bitsOf(stepBits));
       at = joined(laneOffset, bitsOf(ofLanes), at, bitsOf(rowBits) | bitsOf(stepBits));
-      Value fragment = local(leftWords * parts * pairTiles, b.getI32Type(), "a");
+      Value fragment = pairTiles == 1 ? local(leftWords * parts, b.getI32Type(), "a") : Value();
       auto widened = [&](Value words) {
         if (!areCodes)
           return words;
@@ -252,9 +252,9 @@ LogicalResult GenericLowering::dotOfRows(tile::DotOp op) {
             set(get(keys, index(word)), fragment, index(word * 2 + half));
         }
       } else {
-        Value matrices = areCodes ? local(4, b.getI32Type(), "codes") : fragment;
+        Value matrices = fragment ? fragment : local(4, b.getI32Type(), "codes");
         call("ldmatrix_x4_trans", "mma.h", {address(matrices, index(0)), pointerAt(base, at)});
-        fragment = areCodes ? widened(matrices) : fragment;
+        fragment = widened(matrices);
       }
       for (int64_t part = 0; part < parts * pairTiles; ++part)
         for (int64_t column = 0; column < columnTiles; ++column) {

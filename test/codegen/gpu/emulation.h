@@ -284,10 +284,11 @@ template <int matrices, bool transposed, typename T> static void ldmatrix(int *r
     fail("misaligned ldmatrix");
   }
   int g = lane() / 4, t = lane() % 4;
-  exchange(row, [&](auto of) {
+  // Elements are units of 16 bits, whatever they hold.
+  exchange(reinterpret_cast<const bfloat16 *>(row), [&](auto of) {
     for (int m = 0; m < matrices; ++m) {
-      T low = transposed ? of(8 * m + 2 * t)[g] : of(8 * m + g)[2 * t];
-      T high = transposed ? of(8 * m + 2 * t + 1)[g] : of(8 * m + g)[2 * t + 1];
+      bfloat16 low = transposed ? of(8 * m + 2 * t)[g] : of(8 * m + g)[2 * t];
+      bfloat16 high = transposed ? of(8 * m + 2 * t + 1)[g] : of(8 * m + g)[2 * t + 1];
       r[m] = pack_bits(low, high);
     }
   });

@@ -21,7 +21,7 @@ model() {
 }
 model <"$here/../../passes/llm_to_tile/llama-decode.mlir" | translate "$folder/llama_decode"
 model <"$here/../programs/layer_norm.mlir" | translate "$folder/layer_norm"
-sed 's/max_tokens = 8/max_tokens = 1/' "$here/../programs/layer_norm.mlir" | model | translate "$folder/layer_norm_1"
+sed 's/= 8 : i64/= 1 : i64/g' "$here/../programs/layer_norm.mlir" | model | translate "$folder/layer_norm_1"
 for program in embedding argmax residual swiglu qkv_rope attention; do
   translate "$folder/$program" <"$here/../programs/$program.mlir"
 done

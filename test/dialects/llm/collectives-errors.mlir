@@ -60,7 +60,7 @@ func.func @scale_columns(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
 
 llm.weight @w : tensor<3x2xf32> from ["w"]
 func.func @without_squares(%x: tensor<?x2xf32>) -> tensor<?x3xf32> {
-  // expected-error @+1 {{has an eps without sums of squares; expected norm %squares}}
+  // expected-error @+1 {{has sums of squares or an eps, expected both, no scales and no library}}
   %y = llm.linear %x, @w {eps = 0.0 : f64} : (tensor<?x2xf32>) -> tensor<?x3xf32>
   return %y : tensor<?x3xf32>
 }
@@ -69,7 +69,7 @@ func.func @without_squares(%x: tensor<?x2xf32>) -> tensor<?x3xf32> {
 
 llm.weight @w : tensor<3x2xf32> from ["w"]
 func.func @without_eps(%x: tensor<?x2xf32>, %squares: tensor<?x1xf32>) -> tensor<?x3xf32> {
-  // expected-error @+1 {{has sums of squares, expected an eps and no library}}
+  // expected-error @+1 {{has sums of squares or an eps, expected both, no scales and no library}}
   %y = llm.linear %x, @w norm %squares : (tensor<?x2xf32>, tensor<?x1xf32>) -> tensor<?x3xf32>
   return %y : tensor<?x3xf32>
 }

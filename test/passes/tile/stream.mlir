@@ -199,9 +199,9 @@ tile.program @mean(%x: !tile.view<?x192xbf16, activation, tokens>, %w: !tile.vie
 // APPLY:         %[[SUM:.*]] = tile.warp_reduce {{ *}}add %[[PARTS]] : tensor<8xf32>
 // APPLY:         %[[MEAN:.*]] = arith.mulf %[[SUM]]
 // APPLY:         scf.for
-// APPLY:           tile.load %arg0[%{{.*}}, %{{.*}}] : {{.*}} -> tensor<8x64xbf16>
 // APPLY:           %[[MEANS:.*]] = tile.broadcast %[[MEAN]] axis 1 : tensor<8xf32> -> tensor<8x64xf32>
 // APPLY:           arith.subf %{{.*}}, %[[MEANS]] : tensor<8x64xf32>
+// APPLY:           tile.load %arg0[%{{.*}}, %{{.*}}] : {{.*}} -> tensor<8x64xbf16>
 tile.program @means(%x: !tile.view<?x1088xbf16, activation, tokens>, %w: !tile.view<64x1088xbf16, weight> {tile.packing = "atom_8x64"}, %y: !y)
     grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (4, s0 ceildiv 8)>
     schedule #tile.stream<blocks = 2, warps = 2, tile_columns = 16, tile_k = 64, stages = 2, tiles = 2, rows = 8, depth = 1,

@@ -110,7 +110,7 @@ tile.program @units(%w: !w {tile.packing = "codes_16x128"}) grid affine_map<()[s
   tile.for_warps %warp in 4 {
     %ring = tile.ring : !ring
     %slot = tile.acquire %ring first %c0 : !ring
-    // expected-error @+1 {{brings 'tensor<8x128xi8>'; expected units of 16 x 128}}
+    // expected-error @+1 {{brings 'tensor<8x128xi8>'; expected packed units of 16 x 128}}
     tile.fetch %w[%c0, %c0] to %ring[%slot] 0 : !w, !ring
   }
 }
