@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "dialects/llm/Stages.h"
 #include "passes/llm_to_tile/Passes.h"
 #include "passes/llm_to_tile/Placement.h"
 
@@ -147,10 +148,9 @@ struct PlanBuffersPass : inlay::impl::PlanBuffersPassBase<PlanBuffersPass> {
         function.setArgAttr(argument.getArgNumber(), Placement::argumentName,
                             Placement::workspace(builder, offset, type.getDimSize(1), 0, /*logitRows=*/false));
       }
-    // Those of all stages but the last one return rows, and no tokens.
-    auto second = terminator->getNumOperands() >= 2 ? dyn_cast<RankedTensorType>(terminator->getOperand(1).getType())
-                                                    : RankedTensorType();
-    bool samples = second && second.getElementType().isInteger(32);
+    // All stages but the last one return rows that they send, and no logits.
+    auto stages = static_cast<int64_t>(getStageLayers(function->getParentOfType<ModuleOp>()).size());
+    bool makesLogits = terminator->getNumOperands() >= 2 && getStage(function) + 1 >= stages;
     for (GroupOp group : function.getOps<GroupOp>()) {
       workspace.retire(order.lookup(group));
       SmallVector<Attribute> places(group.getNumResults(), builder.getDictionaryAttr({}));
@@ -159,11 +159,11 @@ struct PlanBuffersPass : inlay::impl::PlanBuffersPassBase<PlanBuffersPass> {
         auto type = dyn_cast<RankedTensorType>(result.getType());
         if (!type || !cast<DictionaryAttr>(places[i]).empty())
           continue;
-        if (samples && result == terminator->getOperand(0)) {
+        if (makesLogits && result == terminator->getOperand(0)) {
           places[i] = Placement::logits(builder);
           continue;
         }
-        if (samples && result == terminator->getOperand(1)) {
+        if (makesLogits && result == terminator->getOperand(1)) {
           places[i] = Placement::tokens(builder);
           continue;
         }

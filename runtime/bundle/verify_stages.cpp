@@ -58,9 +58,10 @@ absl::Status VerifyExchange(const plan::Entry &before, const plan::Entry &entry)
 absl::Status VerifyStageLayers(const plan::Plan &plan) {
   const plan::Model &model = *plan.model();
   const uint32_t stages = StageCount(model);
-  if (plan.ranks() == 0 || plan.ranks() > kMaxRanks || plan.ranks() % stages != 0)
-    return BadPlan("is for {} ranks and {} stages, expected a multiple of the stages up to {}", plan.ranks(), stages,
-                   kMaxRanks);
+  if (plan.ranks() == 0 || plan.ranks() > kMaxRanks)
+    return BadPlan("is for {} ranks, expected 1 to {}", plan.ranks(), kMaxRanks);
+  if (plan.ranks() % stages != 0)
+    return BadPlan("is for {} ranks, which {} stages cannot share evenly", plan.ranks(), stages);
   if (stages == 1 && !IsEmpty(model.stage_layers()) && model.stage_layers()->Get(0) != model.layers())
     return BadPlan("has a stage with {} of {} layers", model.stage_layers()->Get(0), model.layers());
   uint64_t layers = 0;

@@ -52,6 +52,8 @@ bool RankThreads::AllDone(int64_t job) const {
 }
 
 int64_t RankThreads::Post(Body body, Limit limit) {
+  if (group_->has_failed())
+    return job_;
   const int64_t job = job_ + 1;
   {
     std::lock_guard lock(jobs_mutex_);
@@ -99,13 +101,11 @@ RankThreads::Limit RankThreads::RunOne(uint32_t rank, int64_t job) {
   }
   Ending ending(*this, rank, job);
   absl::Status status;
-  if (!group_->has_failed()) {
-    group_->SetWork(rank, "computing");
-    try {
-      status = posted->body(rank);
-    } catch (const std::exception &error) {
-      status = absl::InternalError(fmt::format("has thrown an exception: {}", error.what()));
-    }
+  group_->SetWork(rank, "computing");
+  try {
+    status = posted->body(rank);
+  } catch (const std::exception &error) {
+    status = absl::InternalError(fmt::format("has thrown an exception: {}", error.what()));
   }
   ending.has_returned = true;
   if (!status.ok())

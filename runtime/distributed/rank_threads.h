@@ -26,8 +26,8 @@ public:
   enum class Limit { kNone, kTimeout };
   // Lets each rank call body(rank) on its thread, after the jobs before. Calls body(0) on this thread and then returns,
   // while the others may still run. So a rank can begin the next job while another one still has this one. An error, an
-  // exception or the end of a thread fails the group; then the bodies of later jobs are not called. Returns the job's
-  // number for Wait().
+  // exception or the end of a thread fails the group; jobs that are posted later do nothing. Returns the job's number
+  // for Wait().
   int64_t Post(Body body, Limit limit);
   // Waits until all ranks have done the job, and after a failure all jobs: then no rank uses what their bodies refer
   // to. Returns the failure of the group. Jobs are waited for in their order.

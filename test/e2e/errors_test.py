@@ -181,7 +181,8 @@ def test(t: tools.Tools, model: pathlib.Path, with_tokenizer: pathlib.Path) -> N
          ["has 2 layers", "expected a pipeline parallel size of at most 2"]),
         ("compile-model", [model, "-o", t.scratch / "x", "--target", "cpu", "-tp", 32, "-pp", 4, "-q"],
          ["--tensor-parallel-size 32 and --pipeline-parallel-size 4 are more than 64 ranks"]),
-        ("compile-model", [model, "-o", t.scratch / "x", "--target", "sm_90a", "--tune", "-pp", 2, "-q"],
+        ("compile-model", [model, "-o", t.scratch / "x", "--target", "sm_90a", "--tune", "--tuning-file",
+          t.scratch / "tuning", "-pp", 2, "-q"],
          ["--tune is for --pipeline-parallel-size 1"]),
     ]:
         complaints += one_line(f"{tool} {options}", t.run(tool, *options), words)

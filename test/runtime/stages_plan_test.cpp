@@ -91,8 +91,9 @@ TEST(StagesPlanTest, StagesHaveAllLayersAndRanks) {
     spoil(options.model);
     return PlanError(options);
   };
-  EXPECT_THAT(error([](TestModel &model) { model.ranks = 3; }), HasSubstr("is for 3 ranks and 2 stages"));
-  EXPECT_THAT(error([](TestModel &model) { model.ranks = 0; }), HasSubstr("is for 0 ranks and 2 stages"));
+  EXPECT_THAT(error([](TestModel &model) { model.ranks = 3; }),
+              HasSubstr("is for 3 ranks, which 2 stages cannot share evenly"));
+  EXPECT_THAT(error([](TestModel &model) { model.ranks = 0; }), HasSubstr("is for 0 ranks, expected 1 to 64"));
   EXPECT_THAT(error([](TestModel &model) { model.stage_layers = {1, 2}; }), HasSubstr("has stages with 3 layers, but"));
   EXPECT_THAT(error([](TestModel &model) { model.stage_layers = {3}; }), HasSubstr("has a stage with 3 of 2 layers"));
   EXPECT_THAT(error([](TestModel &model) { model.stage_layers = {2, 0}; }),

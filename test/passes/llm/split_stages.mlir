@@ -72,17 +72,17 @@ llm.weight @w.scales : tensor<8x1xf32> from ["w.scales"]
 llm.weight @head : tensor<16x8xf32> from ["head"]
 func.func @balance(%x: tensor<?x8xf32>, %batch: !llm.batch, %kv: !llm.kv_cache) -> tensor<?x16xf32> {
   %q0 = llm.linear %x, @w : (tensor<?x8xf32>) -> tensor<?x8xf32>
-  %kv0 = llm.kv_append %kv, %q0, %q0, %batch {layer = 0 : i64, head_dim = 4 : i64}
+  %kv0 = llm.kv_append %kv, %x, %x, %batch {layer = 0 : i64, head_dim = 4 : i64}
       : (!llm.kv_cache, tensor<?x8xf32>, tensor<?x8xf32>, !llm.batch) -> !llm.kv_cache
   %y0 = llm.paged_attention %q0, %kv0, %batch {layer = 0 : i64, heads = 2 : i64, kv_heads = 2 : i64, head_dim = 4 : i64, scale = 0.5 : f64}
       : (tensor<?x8xf32>, !llm.kv_cache, !llm.batch) -> tensor<?x8xf32>
   %q1 = llm.linear %y0, @w : (tensor<?x8xf32>) -> tensor<?x8xf32>
-  %kv1 = llm.kv_append %kv0, %q1, %q1, %batch {layer = 1 : i64, head_dim = 4 : i64}
+  %kv1 = llm.kv_append %kv0, %y0, %y0, %batch {layer = 1 : i64, head_dim = 4 : i64}
       : (!llm.kv_cache, tensor<?x8xf32>, tensor<?x8xf32>, !llm.batch) -> !llm.kv_cache
   %y1 = llm.paged_attention %q1, %kv1, %batch {layer = 1 : i64, heads = 2 : i64, kv_heads = 2 : i64, head_dim = 4 : i64, scale = 0.5 : f64}
       : (tensor<?x8xf32>, !llm.kv_cache, !llm.batch) -> tensor<?x8xf32>
   %q2 = llm.linear %y1, @w : (tensor<?x8xf32>) -> tensor<?x8xf32>
-  %kv2 = llm.kv_append %kv1, %q2, %q2, %batch {layer = 2 : i64, head_dim = 4 : i64}
+  %kv2 = llm.kv_append %kv1, %y1, %y1, %batch {layer = 2 : i64, head_dim = 4 : i64}
       : (!llm.kv_cache, tensor<?x8xf32>, tensor<?x8xf32>, !llm.batch) -> !llm.kv_cache
   %y2 = llm.paged_attention %q2, %kv2, %batch {layer = 2 : i64, heads = 2 : i64, kv_heads = 2 : i64, head_dim = 4 : i64, scale = 0.5 : f64}
       : (tensor<?x8xf32>, !llm.kv_cache, !llm.batch) -> tensor<?x8xf32>

@@ -7,12 +7,11 @@
 // CHECK-NEXT: tile.launch model @first_embed(metadata TokenIds, weight @table, workspace [[OUT]])
 // CHECK: tile.entry @middle
 // CHECK-SAME: llm.receives = [{offset = [[IN:[0-9]+]] : i64, row_bytes = 256 : i64}], llm.sends = [{offset = [[OUT:[0-9]+]] : i64, row_bytes = 256 : i64}], llm.stage = 1 : i64
-// CHECK-NEXT: tile.launch model @middle_up(workspace [[IN]], weight @up, workspace [[UP:[0-9]+]])
-// CHECK-NEXT: tile.launch model @middle_down(workspace [[UP]], weight @down, workspace [[IN]], workspace [[OUT]])
+// CHECK-NEXT: tile.launch model @middle_up(weight @up, workspace [[IN]], workspace [[UP:[0-9]+]])
+// CHECK-NEXT: tile.launch model @middle_down(weight @down, workspace [[UP]], workspace [[IN]], workspace [[OUT]])
 // CHECK: tile.entry @last
 // CHECK-SAME: llm.receives = [{offset = [[IN:[0-9]+]] : i64, row_bytes = 256 : i64}], llm.stage = 2 : i64
-// CHECK-NEXT: tile.launch model @last_gather(workspace [[IN]], metadata LogitRowIndices, workspace [[ROWS:[0-9]+]])
-// CHECK-NEXT: tile.launch model @last_head(workspace [[ROWS]], weight @head, logits)
+// CHECK-NEXT: tile.launch model @last_head(weight @head, workspace [[IN]], metadata LogitRowIndices, logits)
 module attributes {llm.model = {max_model_len = 16 : i64}, llm.stage_layers = array<i64: 1, 1, 1>} {
 llm.weight @table : tensor<101x64xf32> from ["table"]
 llm.weight @up : tensor<32x64xf32> from ["up"]
