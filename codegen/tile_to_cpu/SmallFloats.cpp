@@ -13,7 +13,8 @@ using namespace inlay::cpu;
 
 /// Bits of the fraction that f32 has more than e4m3, and what its exponent has added more.
 static constexpr int64_t kFraction = 20, kBias = 127 - 7;
-static constexpr double kNan = 0x7f;
+/// Codes of 448, the largest number, and of NaN.
+static constexpr double kLargest = 0x7e, kNan = 0x7f;
 
 Value VectorBuilder::decodeE4M3(Value codes, Type element) {
   int64_t lanes = cast<VectorType>(codes.getType()).getNumElements();
@@ -52,7 +53,9 @@ Value VectorBuilder::encodeE4M3(Value numbers) {
   Value last = arith::AndIOp::create(*this, loc, shifted(size, kFraction), constant(i32, 1));
   Value half = add(last, constant(i32, (1 << (kFraction - 1)) - 1));
   Value normal = sub(shifted(add(size, half), kFraction), constant(i32, kBias << 3));
-  normal = arith::MinSIOp::create(*this, loc, normal, constant(i32, kNan));
+  normal = arith::MinSIOp::create(*this, loc, normal, constant(i32, kLargest));
+  Value isNan = compare(arith::CmpIPredicate::sgt, size, bitsOf(constant(f32, INFINITY)));
+  normal = arith::SelectOp::create(*this, loc, isNan, constant(i32, kNan), normal);
   // Below 2^-6 codes count units of 2^-9, the last bit of a float of this size.
   Value unit = constant(f32, 16384);
   Value absolute = arith::BitcastOp::create(*this, loc, f32, size);

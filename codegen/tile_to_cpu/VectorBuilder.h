@@ -86,8 +86,8 @@ public:
   /// two and at most kLanes.
   mlir::Value sumLanes(llvm::SmallVector<mlir::Value> vectors);
   mlir::Value toF32(mlir::Value vector);
-  /// Numbers of e4m3 codes, a vector of i8, as `element`, and the codes of f32. NaN stays NaN; what is nearer to 480
-  /// than to 448 becomes NaN, as by arith.truncf.
+  /// Numbers of e4m3 codes, a vector of i8, as `element`, and the codes of f32. NaN stays NaN; what is larger than
+  /// 448 becomes that, as on GPUs.
   mlir::Value decodeE4M3(mlir::Value codes, mlir::Type element);
   mlir::Value encodeE4M3(mlir::Value numbers);
 

@@ -34,7 +34,9 @@ struct RoleRegisters {
 
 /// Most for the consumers, which hold scores and outputs.
 static RoleRegisters prefillRegisters(const AttentionShape &shape) {
-  constexpr int64_t warpgroup = 128, leastProducer = 24, mostProducer = 40, mostConsumer = 240;
+  // What widens has the codes and numbers of several loads in registers.
+  constexpr int64_t warpgroup = 128, mostProducer = 40, mostConsumer = 240;
+  int64_t leastProducer = shape.widens ? mostProducer : 24;
   int64_t consumers = shape.rows / kConsumerRows, pool = tile::registerPool(warpgroup * (1 + consumers)) / warpgroup;
   int64_t consumer = std::min<int64_t>(mostConsumer, llvm::alignDown((pool - leastProducer) / consumers, 8));
   return {std::min<int64_t>(mostProducer, pool - consumers * consumer), consumer};
@@ -55,8 +57,9 @@ bool inlay::hasPrefillRegisters(const AttentionShape &shape) {
 
 int64_t inlay::choosePrefillKeys(const AttentionShape &shape, tile::TargetAttr target) {
   for (int64_t keys : llvm::reverse(kPrefillKeys)) {
-    bool hasRegisters = hasPrefillRegisters({shape.rows, keys, shape.headDim});
-    if (keys <= shape.keysPerStep && hasRegisters && prefillStages({shape.rows, keys, shape.headDim}, target) == 2)
+    AttentionShape taken = shape;
+    taken.keysPerStep = keys;
+    if (keys <= shape.keysPerStep && hasPrefillRegisters(taken) && prefillStages(taken, target) == 2)
       return keys;
   }
   return std::min<int64_t>(shape.keysPerStep, 16);

@@ -15,6 +15,7 @@ struct AttentionShape {
   int64_t rows = 0; // queries of a block
   int64_t keysPerStep = 0, headDim = 0;
   int64_t elementBytes = 2; // of keys and values in shared memory
+  bool widens = false;      // the warps that fetch widen keys and values (prefill_attention)
 
   /// Columns as they lie in shared memory: slabs of 128 bytes.
   static constexpr int64_t slabBytes = 128;

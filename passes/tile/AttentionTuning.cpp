@@ -61,9 +61,9 @@ static int64_t storedBytes(const AttentionWork &work) { return work.type == "f8e
 static AttentionShape shapeOf(tile::DecodeAttentionAttr schedule, const AttentionWork &work) {
   return {schedule.getTileRows(), schedule.getTileKeys(), work.headDim, storedBytes(work)};
 }
-/// Producers widen what they fetch.
 static AttentionShape shapeOf(tile::PrefillAttentionAttr schedule, const AttentionWork &work) {
-  return {schedule.getTileRows(), schedule.getTileKeys(), work.headDim};
+  return {schedule.getTileRows(), schedule.getTileKeys(), work.headDim, /*elementBytes=*/2,
+          /*widens=*/storedBytes(work) == 1};
 }
 
 /// Why the family cannot run a schedule in the place of `chosen`; empty if it can.

@@ -53,8 +53,9 @@ static Choice chooseDecode(const AttentionTraits &traits, int64_t cluster, tile:
 static Choice choosePrefill(const AttentionTraits &traits, tile::TargetAttr target) {
   tile::CostModelAttr costs = target.costs();
   AttentionShape shape{costs.getPrefillRows(), costs.getPrefillKeys(), traits.headDim};
+  shape.widens = traits.elementBits == 8;
   shape.keysPerStep = choosePrefillKeys(shape, target);
-  int64_t columns = traits.elementBits == 8 ? 16 : 8; // of a copy of 16 bytes
+  int64_t columns = shape.widens ? 16 : 8; // of a copy of 16 bytes
   if (!hasRuns(traits) || traits.headDim % columns != 0 || traits.heads > shape.rows ||
       !isPrefillAttention(shape, traits.pageSize))
     return {

@@ -22,7 +22,7 @@ LogicalResult GenericLowering::widenRows(tile::FetchRowsOp op) {
   int64_t run = op.getRun(), runs = tile.getDimSize(0) / run, warps = threads.warps, columns = tile.getDimSize(1);
   bool isKnown = isa<Float8E4M3FNType>(view.getElementType()) && tile.getElementTypeBitWidth() == 16;
   if (!isKnown || columns % codes != 0 || op.getRing().getType().getTiles().size() != 1)
-    return op.emitOpError() << "widens " << view << " to " << tile
+    return op.emitOpError() << "widens " << view << " to " << tile.dropEncoding()
                             << "; expected f8E4M3FN to 16 bits, rows of a multiple of " << codes
                             << " elements, and a ring of one tile";
   RingState &state = rings[op.getRing()];
@@ -33,13 +33,24 @@ LogicalResult GenericLowering::widenRows(tile::FetchRowsOp op) {
   Value own = k.name("own", k.rem(warp, warps)), to = k.name("to", k.mul(slot, tile::slabsOf(tile) * slabElements));
   std::string type = tile.getElementType().isBF16() ? "bfloat16" : "float16";
   int64_t inRow = columns / codes, inRun = run * inRow, loads = llvm::divideCeil(inRun, 32);
-  k.loop("turn", llvm::divideCeil(runs, warps), KernelBuilder::Unrolled, [&](Value turn) {
-    Value number = k.name("run", k.add(own, k.mul(turn, warps)));
+  // Loads under way at a time: each has 4 registers, and the warps that fetch have few.
+  constexpr int64_t mostLoads = 4;
+  int64_t together = std::min(loads, mostLoads);
+  while (loads % together != 0)
+    --together;
+  int64_t parts = loads / together;
+  k.loop("turn", llvm::divideCeil(runs, warps) * parts, KernelBuilder::Rolled, [&](Value turn) {
+    Value number = k.name("run", k.add(own, k.mul(parts > 1 ? k.div(turn, parts) : turn, warps)));
+    Value before = parts > 1 ? k.mul(k.rem(turn, parts), together * 32) : k.index(0);
     Value row = k.name("row", k.call(k.getI32Type(), "shuffle_from", "warp.h", {first, number}));
     Value isHeld = arith::CmpIOp::create(k, arith::CmpIPredicate::sge, row, k.i32(0));
-    Value narrow = k.local("codes", {loads, codes}, view.getElementType());
-    auto placeOf = [&](Value load) {
+    Value narrow = k.local("codes", {together, codes}, view.getElementType());
+    auto partOf = [&](Value load) {
       Value part = k.add(k.mul(load, 32), lane);
+      return parts > 1 ? k.add(part, before) : part;
+    };
+    auto placeOf = [&](Value load) {
+      Value part = partOf(load);
       return std::pair(k.div(part, inRow), k.mul(k.rem(part, inRow), codes));
     };
     auto wide = [&](Value x) {
@@ -48,17 +59,17 @@ LogicalResult GenericLowering::widenRows(tile::FetchRowsOp op) {
     };
     auto isThere = [&](Value load, Value condition) {
       if (inRun % 32 != 0)
-        condition = k.both(condition, k.less(k.add(k.mul(load, 32), lane), inRun));
+        condition = k.both(condition, k.less(partOf(load), inRun));
       return runs % warps != 0 ? k.both(condition, k.less(number, runs)) : condition;
     };
-    k.loop("load", loads, KernelBuilder::Unrolled, [&](Value load) {
+    k.loop("load", together, KernelBuilder::Unrolled, [&](Value load) {
       auto [inThis, column] = placeOf(load);
       Value start = arith::MulIOp::create(k, wide(row), arith::ConstantIntOp::create(k, columns, 64));
       Value at = arith::AddIOp::create(k, start, wide(k.add(k.mul(inThis, columns), column)));
       k.call("load_vector<16>", "tile.h",
              {k.address(narrow, {load, k.index(0)}), k.offset(pointer, at), isThere(load, isHeld)});
     });
-    k.loop("load", loads, KernelBuilder::Unrolled, [&](Value load) {
+    k.loop("load", together, KernelBuilder::Unrolled, [&](Value load) {
       auto [inThis, column] = placeOf(load);
       Value numbers = k.local("numbers", {codes}, tile.getElementType());
       k.call("widen_e4m3x16<" + type + ">", "fp8.h",

@@ -52,7 +52,6 @@ struct QuantizerTest : testing::TestWithParam<Format> {
     request.output = (directory / "quantized.inlay").string();
     request.overwrite = true;
     request.targets = {"cpu"};
-    request.maxNumSeqs = 1;
     request.quantization = GetParam().layers ? GetParam().name : "";
     request.quantizeLmHead = GetParam().fp8Head;
     request.kvCacheDtype = GetParam().cache == hf::CacheType::kFp8 ? "fp8" : "auto";

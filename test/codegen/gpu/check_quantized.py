@@ -19,6 +19,7 @@ from check_kernels import Emulator, Gpu, from_bf16, np, random_bf16, relative_er
 from check_rows import arguments_of
 
 MOST_ERROR = 2e-6
+EPS = 1.0e-5
 NF4 = np.array([-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
                 -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
                 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0], np.float32)
@@ -37,6 +38,7 @@ class Case(NamedTuple):
     packed: bool = False  # in units of 16 x 128
     family: str = "generic"
     schedule: str = ""  # of swap_ab: consumers, split, stages; the chosen one where it is empty
+    norm: bool = False  # rms_norm before the product
 
 
 CASES = {
@@ -68,15 +70,14 @@ CASES = {
     "wide_f8e4m3_tall": Case("f8e4m3", 144, 512, 128, rows=201, most=256, packed=True, family="swap_ab", schedule="2 1 2"),
     "wide_i8_two": Case("i8", 192, 768, 768, rows=128, most=128, packed=True, family="swap_ab", schedule="2 3 2"),
     # Few rows: one unit and several steps, K that ends within a unit, weight rows that are no multiple of 16, warps without a step.
-    "few_f8e4m3": Case("f8e4m3", 160, 4096, 4096, packed=True, family="matvec"),
-    "few_f8e4m3_rows": Case("f8e4m3", 88, 1152, 1152, rows=5, most=8, packed=True, family="matvec"),
-    "few_f8e4m3_blocks": Case("f8e4m3", 96, 2048, 128, rows=3, most=4, packed=True, family="matvec"),
+    "few_f8e4m3": Case("f8e4m3", 88, 1152, 1152, rows=5, most=8, packed=True, family="matvec"),
+    "few_f8e4m3_blocks": Case("f8e4m3", 96, 512, 128, packed=True, family="matvec"),
     "few_i8": Case("i8", 40, 160, 160, packed=True, family="matvec"),
-    "few_i8_groups": Case("i8", 64, 1024, 64, rows=8, most=8, packed=True, family="matvec"),
-    "few_u8_zeros": Case("u8", 64, 512, 128, zeros=True, rows=2, most=2, packed=True, family="matvec"),
-    "few_u4": Case("u4", 128, 4096, 128, zero_point=8, packed=True, family="matvec"),
-    "few_u4_zeros": Case("u4", 72, 2048, 128, zeros=True, rows=7, most=8, packed=True, family="matvec"),
-    "few_u4_rows": Case("u4", 48, 1792, 256, zero_point=8, rows=1, most=1, packed=True, family="matvec"),
+    "few_i8_groups": Case("i8", 64, 512, 64, rows=8, most=8, packed=True, family="matvec"),
+    "few_i8_norm": Case("i8", 48, 2304, 2304, rows=6, most=8, packed=True, family="matvec", norm=True),
+    "few_u8_zeros": Case("u8", 64, 256, 128, zeros=True, rows=2, most=2, packed=True, family="matvec"),
+    "few_u4": Case("u4", 48, 1792, 256, zero_point=8, packed=True, family="matvec"),
+    "few_u4_norm": Case("u4", 72, 2304, 128, zeros=True, rows=3, most=4, packed=True, family="matvec", norm=True),
     "wide_u4_zeros": Case("u4", 130, 192, 32, zeros=True, rows=70, most=96, packed=True, family="swap_ab"),
 }
 
@@ -95,7 +96,9 @@ def module(case):
     packing = "packing = #llm<packing codes_16x128>, " if case.packed else ""
     of_groups = " {packing = #llm<packing rows_16>}" if is_by_rows16(case) else ""
     zeros = ", zero_points = @z" if case.zeros else f", zero_point = {case.zero_point}" if case.zero_point else ""
+    norm = f"%n = llm.rms_norm %x, @g {{eps = {EPS:.5f} : f64}} : ({x}) -> {x}" if case.norm else ""
     symbols = f"""
+  llm.weight @g : tensor<{case.k}xbf16> from ["g"]
   llm.weight @table : tensor<8x{case.k}xbf16> from ["table"]
   llm.weight @s : tensor<{case.n}x{groups}xf32> from ["s"]{of_groups}
   llm.weight @w : tensor<{case.n}x{case.k}x{TYPES[case.codes]}> from ["w"]
@@ -112,7 +115,8 @@ module attributes {{llm.model = {{max_model_len = 64 : i64}}}} {{{symbols}
       llm.yield %v : {x}
     }}
     %y = llm.group "checked" family("{case.family}") -> tensor<?x{case.n}xf32> {{
-      %v = llm.linear %x, @w : ({x}) -> tensor<?x{case.n}xf32>
+      {norm}
+      %v = llm.linear {"%n" if case.norm else "%x"}, @w : ({x}) -> tensor<?x{case.n}xf32>
       llm.yield %v : tensor<?x{case.n}xf32>
     }}
     return %y : tensor<?x{case.n}xf32>
@@ -208,14 +212,19 @@ def check(device, folder):
         rng = np.random.default_rng(3)
         x = random_bf16(rng, case.rows, case.k)
         packed, scales, zeros, numbers = weight_of(case, rng)
-        weights = {"w": packed, "s": scales, "z": zeros}
+        scale = random_bf16(rng, case.k)
+        weights = {"w": packed, "s": scales, "z": zeros, "g": scale}
         # Rows past the step's end are not written.
         written = np.full((case.rows + 1, case.n), 7, np.float32)
         places = arguments_of(folder / name)
         arrays = [weights[value] if kind == "weight" else x if value == 0 else written for kind, value in places]
         results, _ = device.launch(folder / name, "step_checked", arrays, [case.rows, case.rows, 1, case.rows, 0, 0])
         found = next(result for result, array in zip(results, arrays) if array is written)
-        yield name, relative_error(found[:-1], from_bf16(x).astype(np.float64) @ numbers.T)
+        rows, inverse = from_bf16(x).astype(np.float64), np.float64(1)
+        if case.norm:  # 1 / rms is applied to sums
+            inverse = 1 / np.sqrt((rows**2).mean(-1, keepdims=True) + EPS)
+            rows = from_bf16(to_bf16(from_bf16(x) * from_bf16(scale))).astype(np.float64)
+        yield name, relative_error(found[:-1], rows @ numbers.T * inverse)
         yield f"{name}, rows past the end", float((found[-1] != 7).sum())
 
 

@@ -49,12 +49,12 @@
 // CODES: tile.fetch_rows %arg1{{.*}} : <?x32xf8E4M3FN, kv, kv_rows>
 // CODES-NEXT: %[[KEY:.*]] = tile.wait %[[RING]]
 // CODES-NEXT: %[[WIDE:.*]] = arith.extf %[[KEY]] : tensor<16x32xf8E4M3FN> to tensor<16x32xbf16>
-// CODES-NEXT: tile.dot %[[WIDE]],
+// CODES: tile.dot %[[WIDE]],
 // CODES-NEXT: tile.release %[[RING]]
 // CODES: tile.fetch_rows %arg2
 // CODES: %[[CLEARED:.*]] = tile.clear_rows {{.*}} : tensor<16x32xf8E4M3FN>
 // CODES-NEXT: %[[WIDE:.*]] = arith.extf %[[CLEARED]]
-// CODES-NEXT: tile.transpose %[[WIDE]] : tensor<16x32xbf16> -> tensor<32x16xbf16>
+// CODES: tile.transpose %[[WIDE]] : tensor<16x32xbf16> -> tensor<32x16xbf16>
 
 // Where 32 steps begin is known at a time. Three slots are filled: before the wait those whose keys are older, after it the others; then
 // the queries are loaded. A slot is filled again where it is released: that of the keys with values of the next step, that of the values with

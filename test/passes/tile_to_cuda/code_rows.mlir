@@ -13,10 +13,9 @@
 // LAYOUT: tile.store %{{.*}} : tensor<1x256xf8E4M3FN, #[[PIECES]]>
 
 // CHECK-LABEL: packed(
-// CHECK: to_e4m3x2(&truncf[i{{[0-9]*}} * 2],
-// CHECK: permuted[{{.*}}] = truncf[
-// CHECK: store_vector<16>(output1 + (static_cast<long long>(block_x) * 12ll + static_cast<long long>(
-// CHECK-SAME: < 192
+// CHECK: to_e4m3x2(&truncf[
+// CHECK: permuted[[[I:i[0-9]*]]] = truncf[(([[I]] & 1) * 8) + (([[I]] >> 1) & 7)];
+// CHECK: store_vector<16>({{.*}}, &permuted[0],
 // CHECK-NOT: store_vector
 tile.program @packed(%x: !x, %c: !c {tile.packing = "codes_16"}) grid #rows {
   %row = tile.program_id 0
@@ -30,7 +29,7 @@ tile.program @packed(%x: !x, %c: !c {tile.packing = "codes_16"}) grid #rows {
 // Without a packing, in the order of the columns.
 // CHECK-LABEL: plain(
 // CHECK-NOT: permuted
-// CHECK: store_vector<16>(output1 +
+// CHECK: store_vector<16>({{.*}}, &truncf[0],
 tile.program @plain(%x: !x, %c: !c) grid #rows {
   %row = tile.program_id 0
   %c0 = arith.constant 0 : index
