@@ -15,7 +15,7 @@ using namespace inlay;
 // Scalars and loops
 //===----------------------------------------------------------------------===//
 
-Value GenericLowering::add(Value x, Value y) {
+Value TileValues::add(Value x, Value y) {
   if (!x || matchPattern(x, m_Zero()))
     return y;
   if (!y || matchPattern(y, m_Zero()))
@@ -26,7 +26,7 @@ Value GenericLowering::add(Value x, Value y) {
   return arith::AddIOp::create(b, loc, x, y);
 }
 
-Value GenericLowering::mul(Value x, int64_t factor) {
+Value TileValues::mul(Value x, int64_t factor) {
   if (factor == 1)
     return x;
   if (std::optional<int64_t> known = getConstantIntValue(x); known && x.getType().isIndex())
@@ -36,7 +36,7 @@ Value GenericLowering::mul(Value x, int64_t factor) {
 }
 
 /// A loop over `count` registers; the register's number is a constant where there is one only.
-void GenericLowering::unrolled(int64_t count, function_ref<void(Value)> body) {
+void TileValues::unrolled(int64_t count, function_ref<void(Value)> body) {
   if (count == 1)
     return body(index(0));
   auto loop = scf::ForOp::create(b, loc, index(0), index(count), index(1));
@@ -46,24 +46,24 @@ void GenericLowering::unrolled(int64_t count, function_ref<void(Value)> body) {
   body(loop.getInductionVar());
 }
 
-Value GenericLowering::local(int64_t count, Type element, StringRef name) {
+Value TileValues::local(int64_t count, Type element, StringRef name) {
   Location named = NameLoc::get(b.getStringAttr(name), loc);
   return cuda::LocalOp::create(b, named, cuda::LocalType::get(b.getContext(), {count}, element), Value());
 }
 
-Value GenericLowering::address(Value array, Value i) {
+Value TileValues::address(Value array, Value i) {
   Type element = cast<cuda::LocalType>(array.getType()).getElementType();
   return cuda::AddressOp::create(b, loc, cuda::PtrType::get(b.getContext(), element, cuda::Space::Local), array,
                                  ValueRange{i});
 }
 
-Value GenericLowering::call(StringRef callee, StringRef header, ValueRange operands, Type result) {
+Value TileValues::call(StringRef callee, StringRef header, ValueRange operands, Type result) {
   auto op = cuda::CallOp::create(b, loc, result ? TypeRange{result} : TypeRange{}, callee, header, operands);
   return result ? op.getResult() : Value();
 }
 
-Value GenericLowering::shared(StringRef name, int64_t bytes, int64_t alignment, Type element,
-                              std::optional<int64_t> overlay) {
+Value TileValues::shared(StringRef name, int64_t bytes, int64_t alignment, Type element,
+                         std::optional<int64_t> overlay) {
   auto type = cuda::PtrType::get(b.getContext(), element, cuda::Space::Shared);
   return cuda::SharedBufferOp::create(b, NameLoc::get(b.getStringAttr(name), loc), type, bytes, alignment,
                                       overlay ? b.getI64IntegerAttr(*overlay) : IntegerAttr());
@@ -94,13 +94,13 @@ static bool isXorProduct(int64_t bits, int64_t factor) {
 }
 
 /// x ^ y, as a sum where they have no bit in common: x has only bits of `inX`, y only bits of `inY`.
-Value GenericLowering::joined(Value x, int64_t inX, Value y, int64_t inY) {
+Value TileValues::joined(Value x, int64_t inX, Value y, int64_t inY) {
   return x && y && (inX & inY) ? Value(arith::XOrIOp::create(b, loc, x, y)) : add(x, y);
 }
 
 /// The XOR of the components of the bits of `source` that are set; null where all are 0. Bits that stay neighbours move
 /// together, and parts that have no bit in common are added.
-Value GenericLowering::image(Value source, ArrayRef<int64_t> components) {
+Value TileValues::image(Value source, ArrayRef<int64_t> components) {
   Value sum;
   int64_t inSum = 0; // bits that may be set there
   for (size_t i = 0; i < components.size();) {
@@ -124,7 +124,7 @@ Value GenericLowering::image(Value source, ArrayRef<int64_t> components) {
 
 /// The part of a coordinate that the thread alone decides, computed once, at the start of the kernel or of its
 /// epilogue.
-Value GenericLowering::threadCoordinate(const Layout &layout, int dim) {
+Value TileValues::threadCoordinate(const Layout &layout, int dim) {
   using enum LayoutDim;
   Layout key = layout.restricted({Lane, Warp, Block});
   for (auto &[known, value] : coordinates)
@@ -144,7 +144,7 @@ Value GenericLowering::threadCoordinate(const Layout &layout, int dim) {
   return value;
 }
 
-Value GenericLowering::coordinate(const Layout &layout, int dim, Value reg) {
+Value TileValues::coordinate(const Layout &layout, int dim, Value reg) {
   Value sum = threadCoordinate(layout, dim);
   SmallVector<int64_t> registers = layout.components(LayoutDim::Register, tile::dimension(dim));
   int64_t ofThread = 0;
@@ -156,7 +156,7 @@ Value GenericLowering::coordinate(const Layout &layout, int dim, Value reg) {
 }
 
 /// The register of layout.slice(axis) that `reg` of `layout` is reduced into, or comes from.
-Value GenericLowering::keptRegister(const Layout &layout, int axis, Value reg) {
+Value TileValues::keptRegister(const Layout &layout, int axis, Value reg) {
   if (matchPattern(reg, m_Zero()))
     return reg;
   SmallVector<int64_t> bits(layout.bits(LayoutDim::Register));
@@ -167,7 +167,7 @@ Value GenericLowering::keptRegister(const Layout &layout, int axis, Value reg) {
 }
 
 /// Whether the element is one of the tile; null where the layout is no larger than the tile.
-Value GenericLowering::insideTile(const Layout &layout, ArrayRef<int64_t> shape, Value reg) {
+Value TileValues::insideTile(const Layout &layout, ArrayRef<int64_t> shape, Value reg) {
   Value inside;
   for (auto [dim, size] : llvm::enumerate(shape))
     if (layout.extent(tile::dimension(dim)) > size)
@@ -176,7 +176,7 @@ Value GenericLowering::insideTile(const Layout &layout, ArrayRef<int64_t> shape,
 }
 
 /// Whether this thread is the first of those that hold the same elements; null where each element has one holder.
-Value GenericLowering::onlyOneHolder(const Layout &layout) {
+Value TileValues::onlyOneHolder(const Layout &layout) {
   auto firstOf = [&](Value source, LayoutDim in) -> Value {
     int64_t mask = layout.freeBits(in);
     if (!mask)

@@ -12,7 +12,7 @@ using namespace mlir;
 using namespace inlay;
 
 /// The element's offset in a matrix of blocks of 2^rowBits x 2^columnBits elements that lie so, for a row and a column.
-Value GenericLowering::placeInBlocks(Value row, Value column, int64_t columns, const Layout &inBlock) {
+Value TileValues::placeInBlocks(Value row, Value column, int64_t columns, const Layout &inBlock) {
   using enum LayoutDim;
   int rowBits = inBlock.outBits(Dim0), columnBits = inBlock.outBits(Dim1);
   auto wide = [&](Value x) { return Value(arith::IndexCastOp::create(b, loc, b.getI64Type(), x)); };
@@ -26,8 +26,8 @@ Value GenericLowering::placeInBlocks(Value row, Value column, int64_t columns, c
 }
 
 /// The element's offset from the view's start (i64), and whether it is there.
-std::pair<Value, Value> GenericLowering::place(Operation *access, Value view, ValueRange offsets, Value indices,
-                                               const Layout &layout, ArrayRef<int64_t> shape, Value reg) {
+std::pair<Value, Value> TileValues::place(Operation *access, Value view, ValueRange offsets, Value indices,
+                                          const Layout &layout, ArrayRef<int64_t> shape, Value reg) {
   auto type = cast<tile::ViewType>(view.getType());
   int rank = type.getRank(), missing = rank - static_cast<int>(shape.size());
   Value inside = insideTile(layout, shape, reg);
@@ -68,7 +68,7 @@ std::pair<Value, Value> GenericLowering::place(Operation *access, Value view, Va
 }
 
 /// Loads a tile from memory into registers.
-Value GenericLowering::loadArray(Operation *op) {
+Value TileValues::loadArray(Operation *op) {
   Access access = accessOf(op);
   Layout layout = registerLayout(op->getResult(0));
   RankedTensorType type = tileType(op->getResult(0));
@@ -99,7 +99,7 @@ Value GenericLowering::loadArray(Operation *op) {
   return array;
 }
 
-LogicalResult GenericLowering::storeTile(Operation *op, Value value, Value view, ValueRange offsets, Value indices) {
+LogicalResult TileValues::storeTile(Operation *op, Value value, Value view, ValueRange offsets, Value indices) {
   RankedTensorType type = tileType(value);
   Layout layout = registerLayout(value);
   if (isPulled(value))

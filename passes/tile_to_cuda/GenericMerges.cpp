@@ -17,7 +17,7 @@ using enum inlay::tile::LayoutDim;
 /// Rows of partial outputs: 16 bytes more put the rows that a store touches into different banks.
 static int64_t pitchOf(RankedTensorType out) { return (int64_t(1) << log2Ceil(out.getDimSize(1))) + 4; }
 
-int64_t GenericLowering::partBytes(tile::ForWarpsOp op) {
+int64_t RingLowering::partBytes(tile::ForWarpsOp op) {
   if (op.getNumResults() == 0)
     return 0;
   auto out = cast<RankedTensorType>(op.getResultTypes()[2]);
@@ -25,7 +25,7 @@ int64_t GenericLowering::partBytes(tile::ForWarpsOp op) {
 }
 
 /// Builds `body` in a branch, if there is a condition.
-void GenericLowering::where(Value condition, function_ref<void()> body) {
+void TileValues::where(Value condition, function_ref<void()> body) {
   if (!condition)
     return body();
   OpBuilder::InsertionGuard guard(b);

@@ -10,7 +10,7 @@
 using namespace mlir;
 using namespace inlay;
 
-Value GenericLowering::combine(tile::Reduction kind, Value x, Value y) {
+Value TileValues::combine(tile::Reduction kind, Value x, Value y) {
   bool isFloat = isa<FloatType>(x.getType());
   switch (kind) {
   case tile::Reduction::Add:
@@ -23,7 +23,7 @@ Value GenericLowering::combine(tile::Reduction kind, Value x, Value y) {
   llvm_unreachable("all reductions are handled");
 }
 
-Value GenericLowering::identity(tile::Reduction kind, Type type) {
+Value TileValues::identity(tile::Reduction kind, Type type) {
   TypedAttr attr;
   if (auto floats = dyn_cast<FloatType>(type)) {
     APFloat value = kind == tile::Reduction::Add
@@ -41,8 +41,8 @@ Value GenericLowering::identity(tile::Reduction kind, Type type) {
 }
 
 /// Combines, in `arrays` of layout.slice(axis), what lanes and warps hold of the axis; all of them get the result.
-void GenericLowering::reduceOverThreads(const Layout &layout, int axis, ArrayRef<int64_t> shape, ArrayRef<Value> arrays,
-                                        function_ref<SmallVector<Value>(ValueRange, ValueRange)> combineValues) {
+void TileValues::reduceOverThreads(const Layout &layout, int axis, ArrayRef<int64_t> shape, ArrayRef<Value> arrays,
+                                   function_ref<SmallVector<Value>(ValueRange, ValueRange)> combineValues) {
   Layout kept = layout.slice(axis);
   auto elementType = [](Value array) { return cast<cuda::LocalType>(array.getType()).getElementType(); };
   auto combineInto = [&](Value reg, ValueRange others) {

@@ -16,7 +16,7 @@ using namespace mlir;
 using namespace inlay;
 using tile::kAtomBytes, tile::kAtomColumns, tile::kSlabBytes;
 
-Value GenericLowering::tensorMap(unsigned i) { return kernel.getArgument(program.getBody().getNumArguments() + i); }
+Value RingLowering::tensorMap(unsigned i) { return kernel.getArgument(program.getBody().getNumArguments() + i); }
 
 //===----------------------------------------------------------------------===//
 // Rings
@@ -44,7 +44,7 @@ static bool isWidened(Value ring) {
 }
 
 /// All rings of the program, and what the consumers' warpgroups meet at, so that the block waits once.
-LogicalResult GenericLowering::ring(tile::RingOp op) {
+LogicalResult RingLowering::ring(tile::RingOp op) {
   if (op.isOfWarp())
     return warpRing(op);
   if (rings.contains(op))
@@ -114,7 +114,7 @@ Value inlay::advance(KernelBuilder &k, RingCursor cursor, int64_t stages) {
   return at;
 }
 
-void GenericLowering::startCursors(bool ofProducers) {
+void RingLowering::startCursors(bool ofProducers) {
   KernelBuilder k(loc, b);
   for (auto &[value, state] : rings) {
     Type type = k.getIndexType();
@@ -144,7 +144,7 @@ void GenericLowering::startCursors(bool ofProducers) {
     meetings.parity = k.local("met", {}, k.getIndexType(), k.index(0));
 }
 
-LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
+LogicalResult RingLowering::acquire(tile::AcquireOp op) {
   KernelBuilder k(loc, b);
   RingState &state = rings[op.getRing()];
   int64_t stages = op.getRing().getType().getStages();
@@ -184,7 +184,7 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
   return success();
 }
 
-LogicalResult GenericLowering::fetch(tile::FetchOp op) {
+LogicalResult RingLowering::fetch(tile::FetchOp op) {
   if (rings[op.getRing()].isOfWarp)
     return holdsWeights(op.getRing().getDefiningOp<tile::RingOp>()) ? fetchWeightsOfWarp(op) : fetchRowsOfWarp(op);
   KernelBuilder k(loc, b);
@@ -225,7 +225,7 @@ LogicalResult GenericLowering::fetch(tile::FetchOp op) {
 }
 
 /// Each lane brings a run of rows, slab by slab.
-LogicalResult GenericLowering::fetchRows(tile::FetchRowsOp op) {
+LogicalResult RingLowering::fetchRows(tile::FetchRowsOp op) {
   auto tile = cast<RankedTensorType>(op.getRing().getType().getTiles()[op.getTile()]);
   int64_t run = op.getRun(), rows = tile.getDimSize(0);
   if (threads.group != ThreadGroup::Fetch || !llvm::isPowerOf2_64(run) || run % 8 != 0 || rows > 32 * run)
@@ -253,7 +253,7 @@ LogicalResult GenericLowering::fetchRows(tile::FetchRowsOp op) {
 }
 
 /// The threads of a warpgroup have written what its products read.
-void GenericLowering::meetWarpgroup() {
+void RingLowering::meetWarpgroup() {
   KernelBuilder k(loc, b);
   Value barrier = k.name("bar", k.offset(meetings.barriers, k.div(warp, kWarpgroup / 32)));
   Value parity = k.name("meeting", k.get(meetings.parity));
@@ -265,7 +265,7 @@ void GenericLowering::meetWarpgroup() {
 
 /// Each warp of a warpgroup clears a quarter of each run, a lane the rows of one; where every run is whole or empty,
 /// there is nothing to clear, which all lanes of all warps see.
-LogicalResult GenericLowering::clearRows(tile::ClearRowsOp op) {
+LogicalResult RingLowering::clearRows(tile::ClearRowsOp op) {
   if (threads.group == ThreadGroup::Warp && ringTiles.contains(op.getTile()))
     return clearRowsOfWarp(op);
   auto slot = ringTiles.find(op.getTile());
@@ -309,7 +309,7 @@ LogicalResult GenericLowering::clearRows(tile::ClearRowsOp op) {
   return success();
 }
 
-LogicalResult GenericLowering::wait(tile::WaitOp op) {
+LogicalResult RingLowering::wait(tile::WaitOp op) {
   KernelBuilder k(loc, b);
   RingState &state = rings[op.getRing()];
   tile::RingType type = op.getRing().getType();
@@ -321,7 +321,7 @@ LogicalResult GenericLowering::wait(tile::WaitOp op) {
   return success();
 }
 
-LogicalResult GenericLowering::release(tile::ReleaseOp op) {
+LogicalResult RingLowering::release(tile::ReleaseOp op) {
   KernelBuilder k(loc, b);
   RingState &state = rings[op.getRing()];
   if (state.isOfWarp) {

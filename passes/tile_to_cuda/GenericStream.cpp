@@ -19,7 +19,7 @@ using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
 //===----------------------------------------------------------------------===//
 
 /// One lane announces the bytes of a slot and starts a copy for each 8 rows. Rows past the end of the view have none.
-LogicalResult GenericLowering::fetchWeightsOfWarp(tile::FetchOp op) {
+LogicalResult RingLowering::fetchWeightsOfWarp(tile::FetchOp op) {
   auto view = cast<tile::ViewType>(op.getView().getType());
   StringAttr packing = packingOf(program, op.getView());
   if (packing && packing.getValue() != tile::kAtomPacking)
@@ -77,7 +77,7 @@ LogicalResult GenericLowering::fetchWeightsOfWarp(tile::FetchOp op) {
 //===----------------------------------------------------------------------===//
 
 /// The activations as packed pairs.
-Value GenericLowering::packRows(Value rows, int64_t pairs) {
+Value RingLowering::packRows(Value rows, int64_t pairs) {
   Value x = local(pairs, b.getI32Type(), "x");
   unrolled(pairs, [&](Value i) {
     Value low = mul(i, 2);
@@ -87,7 +87,7 @@ Value GenericLowering::packRows(Value rows, int64_t pairs) {
   return x;
 }
 
-LogicalResult GenericLowering::dotOfWeights(tile::DotOp op) {
+LogicalResult RingLowering::dotOfWeights(tile::DotOp op) {
   const MmaInstruction &mma = *mmaOf(op);
   bool isLeft = mma.left == OperandPlace::Packed;
   Value weights = isLeft ? op.getLhs() : op.getRhs(), rows = isLeft ? op.getRhs() : op.getLhs();
@@ -153,7 +153,7 @@ LogicalResult GenericLowering::dotOfWeights(tile::DotOp op) {
 //===----------------------------------------------------------------------===//
 
 /// Tiles side by side, each in registers of its own.
-LogicalResult GenericLowering::concat(tensor::ConcatOp op) {
+LogicalResult RingLowering::concat(tensor::ConcatOp op) {
   int64_t part = registerLayout(op.getInputs().front()).size(LayoutDim::Register);
   Value whole = local(registerLayout(op).size(LayoutDim::Register), op.getType().getElementType(), "whole");
   for (auto [i, tile] : llvm::enumerate(op.getInputs())) {
@@ -164,7 +164,7 @@ LogicalResult GenericLowering::concat(tensor::ConcatOp op) {
   return success();
 }
 
-LogicalResult GenericLowering::warpReduce(tile::WarpReduceOp op) {
+LogicalResult RingLowering::warpReduce(tile::WarpReduceOp op) {
   auto forWarps = op->getParentOfType<tile::ForWarpsOp>();
   auto warps = static_cast<int64_t>(forWarps.getCount());
   if (threads.group != ThreadGroup::Warp || warps * 32 != static_cast<int64_t>(kernel.getThreads()))
@@ -203,7 +203,7 @@ LogicalResult GenericLowering::warpReduce(tile::WarpReduceOp op) {
 }
 
 /// Reads a whole tile of sums over the warps.
-Value GenericLowering::loadReduced(Value tile, const Layout &layout) {
+Value TileValues::loadReduced(Value tile, const Layout &layout) {
   KeptTile own = kept.lookup(tile);
   RankedTensorType type = tileType(tile);
   Value array = local(layout.size(LayoutDim::Register), type.getElementType(), "sum");

@@ -63,7 +63,7 @@ static SmallVector<tile::FetchOp> fetchesOfSlot(tile::FetchOp fetch) {
 /// One lane announces the bytes of a slot and copies units of 16 rows, which are contiguous along the columns: of
 /// codes, and of scales and zero points. Rows past the end of the views have none. The first fetch of a slot does it
 /// for all.
-LogicalResult GenericLowering::fetchUnitsOfWarp(tile::FetchOp op) {
+LogicalResult RingLowering::fetchUnitsOfWarp(tile::FetchOp op) {
   struct Copy {
     Value to, source, at, bytes;
   };
@@ -184,7 +184,7 @@ static Value sumsOfRows(Value x, tile::DequantizeOp numbers, const MmaInstructio
   return result;
 }
 
-LogicalResult GenericLowering::dotOfCodes(tile::DotOp op) {
+LogicalResult RingLowering::dotOfCodes(tile::DotOp op) {
   using enum LayoutDim;
   auto numbers = op.getLhs().getDefiningOp<tile::DequantizeOp>();
   const MmaInstruction &mma = *mmaOf(op);

@@ -15,20 +15,20 @@ using namespace mlir;
 using namespace inlay;
 
 /// The registers of a tile that are known already; null where there are none.
-Value GenericLowering::find(Value tile) const {
+Value TileValues::find(Value tile) const {
   for (const Scope &scope : llvm::reverse(scopes))
     if (Value array = scope.tiles.lookup(tile))
       return array;
   return {};
 }
 
-void GenericLowering::define(Value tile, Value array) {
+void TileValues::define(Value tile, Value array) {
   scopes.back().tiles[tile] = array;
   scopeOf[tile] = scopes.size() - 1;
 }
 
 /// The registers of a tile; loaded or converted, in the scope that the tile belongs to, if need be.
-Value GenericLowering::arrayOf(Value tile) {
+Value TileValues::arrayOf(Value tile) {
   if (Value known = find(tile))
     return known;
   unsigned scope = scopeOf.lookup(tile);
@@ -53,7 +53,7 @@ Value GenericLowering::arrayOf(Value tile) {
 }
 
 /// Brings about all that `element` will read, outside of the loop that it is called in.
-void GenericLowering::prepare(Value tile) {
+void TileValues::prepare(Value tile) {
   if (!computed.contains(tile)) {
     arrayOf(tile);
     return;
@@ -64,7 +64,7 @@ void GenericLowering::prepare(Value tile) {
 }
 
 /// The element that register `reg` holds of a tile.
-Value GenericLowering::element(Value tile, Value reg) {
+Value TileValues::element(Value tile, Value reg) {
   if (!computed.contains(tile))
     return get(arrayOf(tile), reg);
   Operation *op = tile.getDefiningOp();
@@ -90,7 +90,7 @@ Value GenericLowering::element(Value tile, Value reg) {
 }
 
 /// What an elementwise op makes of single elements.
-Value GenericLowering::applyTo(Operation *op, ValueRange operands, Type type) {
+Value TileValues::applyTo(Operation *op, ValueRange operands, Type type) {
   if (isa<math::Exp2Op>(op) && type.isF32())
     return call("exp2_approximate", "base.h", operands, type);
   OperationState state(loc, op->getName(), operands, {type}, op->getAttrs());
@@ -98,7 +98,7 @@ Value GenericLowering::applyTo(Operation *op, ValueRange operands, Type type) {
 }
 
 /// Computes the elements of an elementwise op. Neighbours that become 16 or 8 bits wide do so in one instruction.
-void GenericLowering::computeElements(Operation *op, Value array) {
+void TileValues::computeElements(Operation *op, Value array) {
   RankedTensorType type = tileType(op->getResult(0));
   auto operandsAt = [&](Value reg) {
     SmallVector<Value> operands;
@@ -132,7 +132,7 @@ void GenericLowering::computeElements(Operation *op, Value array) {
 }
 
 /// Computes a tile into registers of its own.
-Value GenericLowering::materialize(Value tile, StringRef name) {
+Value TileValues::materialize(Value tile, StringRef name) {
   if (!computed.contains(tile))
     return arrayOf(tile);
   prepare(tile);
@@ -146,7 +146,7 @@ Value GenericLowering::materialize(Value tile, StringRef name) {
 /// otherwise through shared memory.
 /// Each lane gives its neighbour the half of its registers, by `bit` of their number, that the neighbour takes.
 /// Registers are exchanged in pairs of 16 bits.
-Value GenericLowering::exchangeNeighbours(Value array, int bit) {
+Value TileValues::exchangeNeighbours(Value array, int bit) {
   auto type = cast<cuda::LocalType>(array.getType());
   int64_t registers = type.getShape()[0], half = int64_t(1) << bit;
   Value result = local(registers, type.getElementType(), "exchanged");
@@ -173,7 +173,7 @@ Value GenericLowering::exchangeNeighbours(Value array, int bit) {
   return result;
 }
 
-Value GenericLowering::convert(tile::ConvertLayoutOp op) {
+Value TileValues::convert(tile::ConvertLayoutOp op) {
   using enum LayoutDim;
   Layout from = registerLayout(op.getValue()), to = registerLayout(op.getResult());
   Value array = arrayOf(op.getValue());

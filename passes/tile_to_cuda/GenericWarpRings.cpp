@@ -20,7 +20,7 @@ static int64_t elementsOfSlab(RankedTensorType tile) { return tile::slabBytes(ti
 // Rings
 //===----------------------------------------------------------------------===//
 
-LogicalResult GenericLowering::warpRing(tile::RingOp op) {
+LogicalResult RingLowering::warpRing(tile::RingOp op) {
   auto warps = cast<tile::ForWarpsOp>(op->getParentOp());
   tile::RingType type = op.getResult().getType();
   auto tile = cast<RankedTensorType>(type.getTiles().front());
@@ -73,7 +73,7 @@ LogicalResult GenericLowering::warpRing(tile::RingOp op) {
 }
 
 /// One lane announces the bytes and starts the copies, slab by slab.
-LogicalResult GenericLowering::fetchRowsOfWarp(tile::FetchOp op) {
+LogicalResult RingLowering::fetchRowsOfWarp(tile::FetchOp op) {
   RingState &state = rings[op.getRing()];
   auto tile = cast<RankedTensorType>(op.getRing().getType().getTiles()[0]);
   Value slot = scalar(op.getSlot()), row = scalar(op.getOffsets()[0]), column = scalar(op.getOffsets()[1]);
@@ -98,7 +98,7 @@ LogicalResult GenericLowering::fetchRowsOfWarp(tile::FetchOp op) {
 }
 
 /// Each lane clears a row, or a part of one.
-LogicalResult GenericLowering::clearRowsOfWarp(tile::ClearRowsOp op) {
+LogicalResult RingLowering::clearRowsOfWarp(tile::ClearRowsOp op) {
   auto [buffer, start] = ringTiles.lookup(op.getTile());
   RankedTensorType tile = tileType(op.getTile());
   Layout layout = registerLayout(op.getHeld());
@@ -135,7 +135,7 @@ LogicalResult GenericLowering::clearRowsOfWarp(tile::ClearRowsOp op) {
 
 /// The right side of a product in registers, as packed pairs along `inner`: of neighbours, or of every second element,
 /// as codes become pairs.
-Value GenericLowering::packRight(Value tile, int64_t inner, int64_t innerOfStep, bool asCodes) {
+Value RingLowering::packRight(Value tile, int64_t inner, int64_t innerOfStep, bool asCodes) {
   Layout layout = registerLayout(tile);
   Type type = tileType(tile).getElementType();
   // What a load has past the end of its tile is 0.
@@ -175,7 +175,7 @@ static SmallVector<int64_t> offsetsOfLanes(const Layout &place, ArrayRef<std::pa
 }
 
 /// A product whose left side is in a slot and whose right side is in registers.
-LogicalResult GenericLowering::dotOfRows(tile::DotOp op) {
+LogicalResult RingLowering::dotOfRows(tile::DotOp op) {
   using enum LayoutDim;
   const MmaInstruction &mma = *mmaOf(op);
   auto [isByRows, areCodes, inSlot] = *slotOperandOf(op);
@@ -277,7 +277,7 @@ LogicalResult GenericLowering::dotOfRows(tile::DotOp op) {
 }
 
 /// Transposes the 8 x 8 elements of each pair of registers.
-Value GenericLowering::transposeMatrices(Value array, Type element) {
+Value TileValues::transposeMatrices(Value array, Type element) {
   int64_t registers = cast<cuda::LocalType>(array.getType()).getShape()[0];
   Value result = local(registers, element, "transposed");
   std::string name = element.isBF16() ? "bfloat16>" : "float16>";

@@ -19,7 +19,7 @@ using namespace inlay;
 /// The barrier of the warps that multiply.
 static constexpr int64_t kConsumerBarrier = 1;
 
-void GenericLowering::barrier() {
+void TileValues::barrier() {
   switch (threads.group) {
   case ThreadGroup::Block:
     cuda::BarrierOp::create(b, loc, IntegerAttr(), IntegerAttr());
@@ -287,7 +287,7 @@ LogicalResult GenericLowering::extractSlice(tensor::ExtractSliceOp op) {
 }
 
 /// This block's number in its cluster, read once.
-Value GenericLowering::clusterRank() {
+Value TileValues::clusterRank() {
   if (!ownRank) {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPoint(entryEnd);
@@ -297,7 +297,7 @@ Value GenericLowering::clusterRank() {
 }
 
 /// Reads a slice of a tile that is kept in shared memory; of one that the blocks of a cluster combine, their sum.
-Value GenericLowering::loadSlice(tensor::ExtractSliceOp op) {
+Value TileValues::loadSlice(tensor::ExtractSliceOp op) {
   Layout layout = registerLayout(op.getResult());
   KeptTile tile = kept.lookup(op.getSource());
   RankedTensorType type = op.getType();
@@ -360,8 +360,7 @@ Value GenericLowering::loadSlice(tensor::ExtractSliceOp op) {
 }
 
 /// Reads what each warp keeps of a tile, and combines it in the order of the warps.
-void GenericLowering::loadParts(const KeptTile &tile, Value array, int64_t width,
-                                llvm::function_ref<Value(Value)> address) {
+void TileValues::loadParts(const KeptTile &tile, Value array, int64_t width, llvm::function_ref<Value(Value)> address) {
   auto type = cast<cuda::LocalType>(array.getType());
   int64_t count = type.getShape().front();
   std::string load = "load_vector<" + std::to_string(width) + ">";

@@ -15,7 +15,7 @@ using tile::kAtomColumns, tile::kGroupRows;
 
 /// Each of the warps that fetch takes every n-th run, 16 codes of a row at a time in each lane, and writes the numbers
 /// under the swizzle. Runs that nobody holds are 0.
-LogicalResult GenericLowering::widenRows(tile::FetchRowsOp op) {
+LogicalResult RingLowering::widenRows(tile::FetchRowsOp op) {
   auto tile = cast<RankedTensorType>(op.getRing().getType().getTiles()[op.getTile()]);
   tile::ViewType view = op.getView().getType();
   constexpr int64_t codes = 16, chunk = 8; // of a load, and of a store of 16 bytes
