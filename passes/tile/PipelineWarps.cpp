@@ -75,7 +75,7 @@ LogicalResult WarpRing::findUses() {
     }
     llvm::sort(use.fetches, [](tile::FetchOp x, tile::FetchOp y) { return x.getTile() < y.getTile(); });
     if (use.fetches.size() != tiles || releases == block->getOps<tile::ReleaseOp>().end())
-      return use.acquire.emitError("has no tile.fetch, or no tile.release");
+      return use.acquire.emitError("has no tile.fetch for each of ") << tiles << " tiles, or no tile.release";
     use.release = *releases++;
   }
   return success();

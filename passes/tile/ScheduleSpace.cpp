@@ -57,7 +57,8 @@ static SmallVector<tile::StreamAttr> combine(tile::StreamAttr start, const Linea
   combinations.vary("slots", doubled(4));
   combinations.vary("warps", doubled(32));
   combinations.vary("tile_columns", {kGroupRows, 2 * kGroupRows});
-  combinations.vary("tile_k", {kAtomColumns, 2 * kAtomColumns, 4 * kAtomColumns, 8 * kAtomColumns});
+  int64_t unit = shape.weightBits < 16 ? tile::kUnitColumns : kAtomColumns;
+  combinations.vary("tile_k", {unit, 2 * unit, 4 * unit});
   combinations.vary("stages", doubled(16));
   combinations.vary("tiles", each(8));
   combinations.vary("depth", start.getRows() == 1 ? ArrayRef<int64_t>{start.getDepth()} : doubled(4));

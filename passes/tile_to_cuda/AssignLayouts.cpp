@@ -68,6 +68,24 @@ Layout LayoutAssignment::packedRows(DotOp dot) {
   return packedRowsLayout(*mmaOf(dot), shape[0], shape[1]);
 }
 
+Layout LayoutAssignment::packedRowsInMemory(DotOp dot) {
+  Layout rows = packedRows(dot);
+  const MmaInstruction &mma = *mmaOf(dot);
+  if (mma.left != OperandPlace::Codes8 && mma.left != OperandPlace::Codes4)
+    return rows;
+  // A lane has 32 bytes or more of a row. Neighbours share a sector of 32 bytes in each load of 16, and exchange
+  // halves.
+  constexpr int chunkBits = 3;
+  Layout loaded;
+  LayoutPoint ofRegister = rows.bases(LayoutDim::Register)[chunkBits], ofLane = rows.bases(LayoutDim::Lane)[0];
+  for (LayoutDim in : {LayoutDim::Register, LayoutDim::Lane})
+    for (auto [i, basis] : llvm::enumerate(rows.bases(in))) {
+      bool isExchanged = in == LayoutDim::Register ? i == chunkBits : i == 0;
+      loaded.addBit(in, !isExchanged ? basis : in == LayoutDim::Register ? ofLane : ofRegister);
+    }
+  return loaded;
+}
+
 Layout LayoutAssignment::blocked(RankedTensorType type) const {
   unsigned bits = std::max(8u, type.getElementTypeBitWidth());
   return blockedLayout(type.getShape(), std::max<int64_t>(together, 128 / bits), warpBits);
@@ -139,7 +157,8 @@ std::optional<Layout> LayoutAssignment::ofUser(Value tile, Operation *user) {
     return blockedLayout(type.getShape(), 8, warpBits);
   if (auto dot = dyn_cast<DotOp>(user)) {
     Value weights = tile == dot.getLhs() ? dot.getRhs() : dot.getLhs();
-    return isInWarpRing(weights) && tile != dot.getAccumulator() ? std::optional(packedRows(dot)) : std::nullopt;
+    return isInWarpRing(weights) && tile != dot.getAccumulator() ? std::optional(packedRowsInMemory(dot))
+                                                                 : std::nullopt;
   }
   // What a loop carries has one layout.
   if (auto loop = dyn_cast<scf::ForOp>(user)) {

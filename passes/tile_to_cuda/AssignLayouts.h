@@ -42,6 +42,8 @@ public:
   Layout sums(tile::DotOp dot) const;
   Layout left(tile::DotOp dot) const;
   static Layout packedRows(tile::DotOp dot);
+  /// The layout in which these are loaded: the same, or one that neighbouring lanes make the same of.
+  static Layout packedRowsInMemory(tile::DotOp dot);
   Layout blocked(mlir::RankedTensorType type) const;
 
 private:

@@ -505,7 +505,8 @@ Value Rewriter::again(Operation *op, const Layout &layout) {
 Value Rewriter::converted(Value tile, const Layout &from, const Layout &to) {
   OpBuilder b(tile.getContext());
   b.setInsertionPointAfterValue(tile);
-  bool isInstruction = tileType(tile).getElementTypeBitWidth() == 16 && isMatrixTransposed(from, to);
+  bool isInstruction = tileType(tile).getElementTypeBitWidth() == 16 &&
+                       (isMatrixTransposed(from, to) || exchangedRegisterBit(from, to).value_or(0) > 0);
   conversions += !isInstruction && conversionOf(from, to) != LayoutConversion::Registers;
   return ConvertLayoutOp::create(b, tile.getLoc(), withLayout(tileType(tile), to), tile);
 }

@@ -175,6 +175,7 @@ private:
   void define(Value tile, Value array);
   Value materialize(Value tile, llvm::StringRef name);
   Value convert(tile::ConvertLayoutOp op);
+  Value exchangeNeighbours(Value array, int bit);
 
   // Memory.
   Value placeInBlocks(Value row, Value column, int64_t columns, const Layout &inBlock);

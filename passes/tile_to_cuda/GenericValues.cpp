@@ -8,6 +8,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
+#include "passes/tile_to_cuda/KernelBuilder.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -143,6 +144,35 @@ Value GenericLowering::materialize(Value tile, StringRef name) {
 
 /// A tile in another layout: the same registers under other numbers, where no element has to leave its thread;
 /// otherwise through shared memory.
+/// Each lane gives its neighbour the half of its registers, by `bit` of their number, that the neighbour takes.
+/// Registers are exchanged in pairs of 16 bits.
+Value GenericLowering::exchangeNeighbours(Value array, int bit) {
+  auto type = cast<cuda::LocalType>(array.getType());
+  int64_t registers = type.getShape()[0], half = int64_t(1) << bit;
+  Value result = local(registers, type.getElementType(), "exchanged");
+  KernelBuilder k(loc, b);
+  Value isOdd = k.name("is_odd", k.equal(k.rem(lane, 2), 1));
+  std::string name = type.getElementType().isBF16() ? "<bfloat16>" : "<float16>";
+  for (int64_t low = 0; low < registers; low += 2) {
+    if (low & half)
+      continue;
+    auto pairAt = [&](int64_t reg) {
+      return k.call(k.getI32Type(), "pack_bits", "base.h",
+                    {k.get(array, k.index(reg)), k.get(array, k.index(reg + 1))});
+    };
+    auto setPair = [&](int64_t reg, Value pair) {
+      k.set(k.call(type.getElementType(), "low_half" + name, "base.h", pair), result, k.index(reg));
+      k.set(k.call(type.getElementType(), "high_half" + name, "base.h", pair), result, k.index(reg + 1));
+    };
+    Value own = pairAt(low), other = pairAt(low + half);
+    Value given = k.select(isOdd, own, other);
+    Value taken = k.call(k.getI32Type(), "shuffle_xor", "warp.h", {given, k.i32(1)});
+    setPair(low, k.select(isOdd, taken, own));
+    setPair(low + half, k.select(isOdd, other, taken));
+  }
+  return result;
+}
+
 Value GenericLowering::convert(tile::ConvertLayoutOp op) {
   using enum LayoutDim;
   Layout from = registerLayout(op.getValue()), to = registerLayout(op.getResult());
@@ -159,6 +189,9 @@ Value GenericLowering::convert(tile::ConvertLayoutOp op) {
   }
   if (type.getIntOrFloatBitWidth() == 16 && isMatrixTransposed(from, to))
     return transposeMatrices(array, type);
+  if (std::optional<int> bit = exchangedRegisterBit(from, to);
+      bit.value_or(0) > 0 && type.getIntOrFloatBitWidth() == 16)
+    return exchangeNeighbours(array, *bit);
   int rank = tileType(op.getResult()).getRank();
   int64_t pitch = rank == 2 ? std::max(from.extent(Dim1), to.extent(Dim1)) + 16 / bytesOf(type) : 0;
   int64_t rows = std::max(from.extent(Dim0), to.extent(Dim0));

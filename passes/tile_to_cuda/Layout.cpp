@@ -191,6 +191,27 @@ std::optional<Layout> inlay::layoutOfSlice(const Layout &layout, llvm::ArrayRef<
   return slice;
 }
 
+std::optional<int> inlay::exchangedRegisterBit(const Layout &from, const Layout &to) {
+  for (LayoutDim in : {LayoutDim::Warp, LayoutDim::Block})
+    if (from.bases(in) != to.bases(in))
+      return std::nullopt;
+  if (from.bits(Register) != to.bits(Register) || from.bits(Lane) != to.bits(Lane) || from.bits(Lane) == 0 ||
+      llvm::ArrayRef(from.bases(Lane)).drop_front() != llvm::ArrayRef(to.bases(Lane)).drop_front())
+    return std::nullopt;
+  std::optional<int> exchanged;
+  for (int bit = 0; bit < from.bits(Register); ++bit) {
+    if (from.bases(Register)[bit] == to.bases(Register)[bit])
+      continue;
+    if (exchanged)
+      return std::nullopt;
+    exchanged = bit;
+  }
+  if (exchanged &&
+      (from.bases(Register)[*exchanged] != to.bases(Lane)[0] || to.bases(Register)[*exchanged] != from.bases(Lane)[0]))
+    return std::nullopt;
+  return exchanged;
+}
+
 bool inlay::isMatrixTransposed(const Layout &from, const Layout &to) {
   if (from.bits(Register) < 1 || from.bits(Lane) != 5 || from.bits(Register) != to.bits(Register))
     return false;

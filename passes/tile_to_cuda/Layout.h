@@ -41,6 +41,9 @@ inline Layout layoutOfIndices(const Layout &layout, int64_t rank) { return rank 
 /// Whether `to` is `from` with 8 x 8 elements transposed: what lanes 4 apart hold becomes what the pairs of registers
 /// and the lanes next to each other hold. Of 16 bits, one instruction does it.
 bool isMatrixTransposed(const Layout &from, const Layout &to);
+/// The bit of a register's number that changes places with the lowest bit of a lane's between `from` and `to`:
+/// neighbouring lanes exchange half of their registers. None where the layouts differ in another way.
+std::optional<int> exchangedRegisterBit(const Layout &from, const Layout &to);
 /// A slice of `shape` of a tile in registers: a bit of a register's number is one of the slice's coordinates, or one of
 /// its offset's. None where parts of a slice are in other threads.
 std::optional<Layout> layoutOfSlice(const Layout &layout, llvm::ArrayRef<int64_t> shape);

@@ -75,6 +75,27 @@ tile.program @outside(%w: !tile.view<64x256xbf16, weight>) grid affine_map<()[s0
 
 // -----
 
+// A slot of codes and their scales, of which only the codes are fetched.
+!w = !tile.view<64x256xi8, weight>
+!ring = !tile.ring<2 x (tensor<16x128xi8>, tensor<16x1xf32>)>
+tile.program @half_slot(%w: !w) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c2 = arith.constant 2 : index
+  tile.for_warps %warp in 2 {
+    %ring = tile.ring : !ring
+    scf.for %step = %c0 to %c2 step %c1 {
+      // expected-error @below {{has no tile.fetch for each of 2 tiles, or no tile.release}}
+      %slot = tile.acquire %ring : !ring
+      tile.fetch %w[%c0, %c0] to %ring[%slot] 0 : !w, !ring
+      %t:2 = tile.wait %ring : !ring -> tensor<16x128xi8>, tensor<16x1xf32>
+      tile.release %ring : !ring
+    }
+  }
+}
+
+// -----
+
 #s = #tile.stream<blocks = 2, warps = 2, tile_columns = 8, tile_k = 64, stages = 2, tiles = 2, rows = 1, depth = 1,
                   slots = 2, shared_bytes = 65536>
 tile.program @half(%x: !tile.view<?x256xbf16, activation, tokens>, %w: !tile.view<64x256xbf16, weight>,

@@ -99,6 +99,43 @@ TEST_F(MmaInstructionsTest, PackedWeights) {
   EXPECT_EQ(findMma(bf16, OperandPlace::Registers, OperandPlace::Packed, 16)->call(bf16, 8), "mma_16_rows<bfloat16>");
 }
 
+TEST_F(MmaInstructionsTest, PackedCodes) {
+  // A piece of 16 bytes is 16 or 32 neighbours of two weight rows 8 apart. The other operand has the same columns.
+  for (auto [place, piece] : {std::pair(OperandPlace::Codes8, 16), std::pair(OperandPlace::Codes4, 32)}) {
+    const MmaInstruction &mma = *findMma(bf16, place, OperandPlace::Registers);
+    EXPECT_EQ(mma.inner, 4 * piece);
+    // Rows of 8-bit codes lie as those of numbers do, so they are read in the same order.
+    auto weightRow = [&, place = place](int64_t n) { return place == OperandPlace::Codes8 ? n / 2 + 4 * (n % 2) : n; };
+    Layout rows = packedRowsLayout(mma, 8, 2 * mma.inner);
+    for (int64_t lane = 0; lane < 32; ++lane) {
+      for (int64_t i = 0; i < 2 * piece; ++i) {
+        int64_t column = piece * (lane % 4) + i % piece;
+        EXPECT_EQ(At(mma.leftFragment, lane, i), Element(weightRow(lane / 4) + i / piece * 8, column));
+        EXPECT_EQ(At(rows, lane, i), Element(lane / 4, column + i / piece * mma.inner));
+      }
+      for (int64_t i = 0; i < 4; ++i) {
+        Element sum = At(Mma().sums, lane, i);
+        EXPECT_EQ(At(mma.sums, lane, i), Element(weightRow(sum.first % 8) + sum.first / 8 * 8, sum.second));
+      }
+    }
+  }
+}
+
+TEST_F(MmaInstructionsTest, NeighboursExchangeHalves) {
+  auto layout = [](int64_t ofRegister, int64_t ofLane) {
+    Layout result = Layout::identity(Register, 3, Dim1);
+    tile::LayoutPoint inRegister, inLane;
+    inRegister[Dim1] = ofRegister;
+    inLane[Dim1] = ofLane;
+    result.addBit(Register, inRegister);
+    result.addBit(Lane, inLane);
+    return result * Layout::identity(Lane, 4, Dim0);
+  };
+  EXPECT_EQ(exchangedRegisterBit(layout(16, 8), layout(8, 16)), 3);
+  EXPECT_EQ(exchangedRegisterBit(layout(16, 8), layout(16, 8)), std::nullopt);
+  EXPECT_EQ(exchangedRegisterBit(layout(16, 8), layout(8, 32)), std::nullopt);
+}
+
 TEST_F(MmaInstructionsTest, TilesCoverTheirShape) {
   for (int64_t rows = 16; rows <= 128; rows *= 2)
     for (int64_t columns = 8; columns <= 128; columns *= 2)

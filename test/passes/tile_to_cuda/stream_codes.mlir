@@ -65,3 +65,42 @@ tile.program @int4(%x: !x, %w: !w {tile.packing = "codes_16x128"}, %s: !g {tile.
     tile.store %own, %y[%c0, %column] : tensor<1x16xf32>, !y
   }
 }
+
+// Several rows are loaded in 16 bytes of a lane, of which two neighbours have the 32 of a sector. They exchange halves: a lane
+// multiplies 16 neighbouring columns.
+// CHECK-LABEL: cuda.kernel @eight_rows(
+// CHECK: cuda.call "load_vector_or_zero<8>"
+// CHECK: cuda.call "mbarrier_wait"
+// CHECK: %[[GIVEN:.*]] = arith.select
+// CHECK: %[[TAKEN:.*]] = cuda.call "shuffle_xor" from "warp.h"(%[[GIVEN]]
+// CHECK: arith.select %{{.*}}, %[[TAKEN]], %{{.*}} : i32
+// CHECK: cuda.call "mma_i8" from "mma_codes.h"
+!ring8 = !tile.ring<2 x (tensor<16x128xi8>)>
+tile.program @eight_rows(%x: !x, %w: !tile.view<512x1024xi8, weight> {tile.packing = "codes_16x128"}, %y: !y)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (32)> {
+  %n = tile.program_id 0
+  %c0 = arith.constant 0 : index
+  %c16 = arith.constant 16 : index
+  %c128 = arith.constant 128 : index
+  %column = arith.muli %n, %c16 : index
+  tile.for_warps %warp in 4 {
+    %ring = tile.ring : !ring8
+    %k = arith.muli %warp, %c128 : index
+    %slot = tile.acquire %ring first %c0 : !ring8
+    tile.fetch %w[%column, %k] to %ring[%slot] 0 evict_first : !tile.view<512x1024xi8, weight>, !ring8
+    tile.depend
+    %rows = tile.load %x[%c0, %k] : !x -> tensor<8x128xbf16>
+    %wide = arith.extf %rows : tensor<8x128xbf16> to tensor<8x128xf32>
+    %twice = arith.addf %wide, %wide : tensor<8x128xf32>
+    %narrow = arith.truncf %twice : tensor<8x128xf32> to tensor<8x128xbf16>
+    %codes = tile.wait %ring : !ring8 -> tensor<16x128xi8>
+    %numbers = tile.dequantize i8 %codes : tensor<16x128xi8> -> tensor<16x128xbf16>
+    %zero = arith.constant dense<0.0> : tensor<16x8xf32>
+    %product = tile.dot %numbers, %narrow, %zero transpose_rhs : tensor<16x128xbf16>, tensor<8x128xbf16>, tensor<16x8xf32>
+    tile.release %ring : !ring8
+    %part = tile.transpose %product : tensor<16x8xf32> -> tensor<8x16xf32>
+    %sum = tile.warp_reduce add %part : tensor<8x16xf32>
+    %own = tensor.extract_slice %sum[0, 0] [8, 16] [1, 1] : tensor<8x16xf32> to tensor<8x16xf32>
+    tile.store %own, %y[%c0, %column] : tensor<8x16xf32>, !y
+  }
+}
