@@ -133,8 +133,7 @@ typedef struct inlay_memory_plan {
   int32_t ranks;                 /* that run the bundle; sizes in bytes are those of the first one. Since 1.4 */
 } inlay_memory_plan;
 
-/* The caller sets plan->struct_size. *explanation is a text that says what limits the KV cache and which option changes
- * that; release it with inlay_free. `explanation` may be NULL. */
+/* The caller sets plan->struct_size. *explanation says what limits the KV cache; inlay_free it. It may be NULL. */
 INLAY_API inlay_status inlay_engine_plan(const char *bundle, const inlay_engine_options *options,
                                          inlay_memory_plan *plan, char **explanation);
 
@@ -142,8 +141,7 @@ INLAY_API inlay_status inlay_engine_plan(const char *bundle, const inlay_engine_
 INLAY_API inlay_status inlay_engine_load(const char *bundle, const inlay_engine_options *options,
                                          inlay_engine **engine);
 
-/* Accepts no more requests and waits for the running ones. INLAY_DEADLINE_EXCEEDED: some requests had not finished
- * after `timeout_seconds` and were cancelled. */
+/* Accepts no more requests and waits for the others. INLAY_DEADLINE_EXCEEDED: some were cancelled after the timeout. */
 INLAY_API inlay_status inlay_engine_shutdown(inlay_engine *engine, double timeout_seconds);
 
 /* INLAY_OK, or the error after which the engine stopped. */
