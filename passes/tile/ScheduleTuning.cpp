@@ -14,7 +14,6 @@
 
 using namespace mlir;
 using namespace inlay;
-using tile::kAtomColumns;
 
 LinearShape inlay::shapeOf(MainLoop &loop) {
   LinearShape shape{loop.weight.getView().getType().getShape()[0], loop.k, loop.tokens,

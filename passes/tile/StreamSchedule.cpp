@@ -9,7 +9,7 @@
 
 using namespace mlir;
 using namespace inlay;
-using tile::kAtomColumns, tile::kGroupRows, tile::kUnitColumns, tile::kUnitRows;
+using tile::kAtomColumns, tile::kGroupRows, tile::kUnitColumns;
 
 int64_t inlay::streamStageBytes(tile::StreamAttr schedule, const LinearShape &shape) {
   if (shape.weightBits == 16)
