@@ -87,7 +87,7 @@ def render(environment, template, context):
         text.encode()  # no lone surrogates
     except Exception as error:
         return None, f"{type(error).__name__}: {error}"
-    if re.search(r"(?:at|of) 0x[0-9a-f]+|<class '|<built-in|<function|<bound method", text):
+    if re.search(r"(?:at|of) 0x[0-9a-f]+|<class '|<built-in|<function |<bound method", text):
         return None, "prints an address: " + text[:80]
     return text, None
 
