@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <ctime>
 
 namespace inlay::tokenizer {
@@ -106,9 +107,27 @@ Value RaiseException(const Value &, const Bound &bound) {
   std::replace_if(text.begin(), text.end(), [](char c) { return static_cast<uint8_t>(c) < 0x20; }, ' ');
   return bound.engine.Fail("the template refuses the chat: " + text.substr(0, 500));
 }
+// Replaces what Python's datetime.strftime writes itself: %f by the microseconds, and %z and %Z by nothing, because
+// datetime.now() has no time zone.
+std::string WithoutPythonDirectives(std::string_view format, int64_t microseconds) {
+  std::string out;
+  for (size_t i = 0; i < format.size(); ++i) {
+    std::string_view directive = format.substr(i, format[i] == '%' ? 2 : 1);
+    i += directive.size() - 1;
+    if (directive == "%f")
+      out += fmt::format("{:06}", microseconds);
+    else if (directive != "%z" && directive != "%Z")
+      out += directive;
+  }
+  return out;
+}
 Value StrftimeNow(const Value &, const Bound &bound) {
-  std::string format = bound.Text(0);
-  std::time_t now = std::time(nullptr);
+  auto since_epoch =
+      std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  std::string format = WithoutPythonDirectives(bound.Text(0), since_epoch % 1'000'000);
+  if (format.find('\0') != std::string::npos)
+    return bound.engine.Fail("strftime_now: found a zero byte in the format, expected text");
+  std::time_t now = since_epoch / 1'000'000;
   std::tm local{};
   localtime_r(&now, &local);
   char buffer[512];

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -16,6 +17,7 @@ namespace inlay::tokenizer {
 namespace {
 
 using testing::AllOf;
+using testing::AnyOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -183,6 +185,23 @@ TEST(ChatTemplateTest, IntegersOfMoreThan64BitsAreRefused) {
   EXPECT_THAT(RenderJson("", R"([{"role": "user", "content": -9223372036854775809}])"),
               HasSubstr("-9223372036854775809"));
   EXPECT_EQ(RenderJson("{{ a }}", "[]", R"({"a": "\\", "b\"": 1E99})"), "\\");
+}
+
+// transformers formats datetime.now(), which has microseconds and no time zone.
+TEST(ChatTemplateTest, FormatsTheTimeAsPython) {
+  auto today = [] {
+    std::time_t now = std::time(nullptr);
+    std::tm local{};
+    localtime_r(&now, &local);
+    char text[64];
+    return std::string(text, std::strftime(text, sizeof(text), "%d %B %Y", &local));
+  };
+  const std::string before = today(), found = RenderJson("{{ strftime_now('%d %B %Y') }}", "[]"), after = today();
+  EXPECT_THAT(found, AnyOf(before, after));
+  EXPECT_EQ(RenderJson("{{ strftime_now('[%z|%Z|%%z|%%f|%]') }}{{ strftime_now('') }}", "[]"), "[||%z|%f|%]");
+  EXPECT_EQ(RenderJson("{% set f = strftime_now('%f') %}{{ f|length }} {{ f.isdigit() }}", "[]"), "6 True");
+  EXPECT_THAT(RenderJson("{{ strftime_now('%999d') }}", "[]"), HasSubstr("format of more than 511 bytes"));
+  EXPECT_THAT(RenderJson("{{ strftime_now('a\\x00b') }}", "[]"), HasSubstr("found a zero byte in the format"));
 }
 
 // transformers 5, _normalize_chat_messages, and huggingface/transformers pull request 45422: OpenAI's client sends

@@ -1,4 +1,9 @@
-"""Small chat templates, written for this test in the style of public model families, and conversations for them."""
+"""Small chat templates, written for this test in the style of public model families, and conversations for them.
+
+The longer ones of test/fixtures/chat_templates/families are rendered with the same conversations."""
+import pathlib
+
+FAMILIES = pathlib.Path(__file__).parents[2] / "fixtures" / "chat_templates" / "families"
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "brew", "arguments": {"tea": "Grün", "cups": 2, "hot": True, "who": None}}}
 TOOLS = [{"type": "function", "function": {"name": "brew", "description": "Makes tea.", "parameters": {
@@ -67,7 +72,8 @@ TEMPLATES = {
 
 def chats():
     """Pairs of a template and its variables."""
-    for template in TEMPLATES.values():
+    families = [path.read_text(encoding="utf-8") for path in sorted(FAMILIES.glob("*.jinja"))]
+    for template in [*TEMPLATES.values(), *families]:
         for messages in CONVERSATIONS:
             for more in ({}, {"tools": TOOLS, "enable_thinking": False, "controls": {"length": "short"}}):
-                yield template, {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": not more, "bos_token": "<s>", "eos_token": "</s>", **more}
+                yield template, {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": not more, "bos_token": "<s>", "eos_token": "</s>", "date_string": "29 Nov 2026", **more}

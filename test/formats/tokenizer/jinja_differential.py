@@ -6,6 +6,7 @@ Exits with 77 if Python has no jinja2. Two errors agree whatever their messages 
 address, Inlay must report an error. --seed and --count select the generated snippets (see jinja_snippets.py).
 """
 import argparse
+import datetime
 import json
 import re
 import subprocess
@@ -72,12 +73,15 @@ def make_environment():
     def raise_exception(message):
         raise jinja2.exceptions.TemplateError(message)
 
+    def strftime_now(format):
+        return datetime.datetime.now().strftime(format)
+
     def tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
         return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols])
     environment.filters["tojson"] = tojson
-    environment.globals.update(raise_exception=raise_exception, dict=DictMaker(), namespace=Namespace)
+    environment.globals.update(raise_exception=raise_exception, strftime_now=strftime_now, dict=DictMaker(), namespace=Namespace)
     return environment
 
 
@@ -87,7 +91,7 @@ def render(environment, template, context):
         text.encode()  # no lone surrogates
     except Exception as error:
         return None, f"{type(error).__name__}: {error}"
-    if re.search(r"(?:at|of) 0x[0-9a-f]+|<class '|<built-in|<function|<bound method", text):
+    if re.search(r"(?:at|of) 0x[0-9a-f]+|<class '|<built-in|<function |<bound method", text):
         return None, "prints an address: " + text[:80]
     return text, None
 

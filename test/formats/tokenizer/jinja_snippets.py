@@ -298,6 +298,7 @@ def hand_written():
         '    {% if true %}\n    x\n    {% endif %}\n    y {% if true %} z {% endif %}\n',
         '{{ s | upper\n  | lower }}{{ 1 +\n 2 }}\n',
         "{{ 'a\nb' }}",
+        "{{ strftime_now('[%z|%Z|%%z|%%f|%C|%]') }}", "{{ strftime_now('%f')|length }}", "{{ strftime_now(1) }}", "{{ strftime_now() }}",
         "{% raw %}\n a\n{% endraw %}\nb", "a\n  {% raw -%}\n  x\n  {%+ endraw +%}\nb", "  {% raw %}  x  {% endraw %}  \n",
         "{%- raw +%}x{% endraw %}", "a\n\t{# c #}\nb\n", "x{#- c -#}\n y", "x\n  {#+ c +#}\ny", "{# a #}\n\n{# b #}\n\n",
         "{% if true %}\n  a\n  {% else %}\n  b\n  {% endif %}\n c\n", "  {{ n }}\n  {% if true %}\n", "a\r\nb\rc\n\n",

@@ -7,7 +7,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "frontends/hf/Tensors.h"
 #include "test/frontends/hf/ConfigTesting.h"
@@ -37,6 +39,19 @@ TEST(Families, HaveDistinctNames) {
     EXPECT_TRUE(first == &family || first->when[0].key == family.when[0].key) << family.model_type;
     EXPECT_EQ(FindFamilyOfArchitecture(family.architecture), first);
   }
+}
+
+// Goldens hold the logits of transformers. test/e2e/golden_test.py compares with those of every fixture.
+TEST(Families, HaveModelsWithGoldens) {
+  std::set<const Family *> with_golden;
+  for (const auto &entry : std::filesystem::directory_iterator("test/fixtures/models")) {
+    EXPECT_TRUE(std::filesystem::exists(entry.path() / "golden/logits.safetensors")) << entry.path();
+    with_golden.insert(Parse(Fixture(entry.path().filename())).family);
+  }
+  for (const Family &family : AllFamilies())
+    EXPECT_TRUE(with_golden.contains(&family))
+        << family.model_type << (family.when[0].key.empty() ? "" : " with another " + std::string(family.when[0].key))
+        << ": found no model in test/fixtures/models; add one to test/fixtures/make_goldens.py";
 }
 
 TEST(SmolLm3, RotatesAllButEveryFourthLayerWithoutAList) {
