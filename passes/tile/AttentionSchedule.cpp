@@ -34,9 +34,10 @@ struct RoleRegisters {
 
 /// Most for the consumers, which hold scores and outputs.
 static RoleRegisters prefillRegisters(const AttentionShape &shape) {
-  // What widens has the codes and numbers of several loads in registers.
-  constexpr int64_t warpgroup = 128, mostProducer = 40, mostConsumer = 240;
-  int64_t leastProducer = shape.widens ? mostProducer : 24;
+  // What widens has the codes of several loads, or ptxas puts each load after the one before has been widened: at 40
+  // registers, a warp waited for memory four times as often.
+  constexpr int64_t warpgroup = 128, toWiden = 56, toCopy = 24, mostToCopy = 40, mostConsumer = 240;
+  int64_t leastProducer = shape.widens ? toWiden : toCopy, mostProducer = shape.widens ? toWiden : mostToCopy;
   int64_t consumers = shape.rows / kConsumerRows, pool = tile::registerPool(warpgroup * (1 + consumers)) / warpgroup;
   int64_t consumer = std::min<int64_t>(mostConsumer, llvm::alignDown((pool - leastProducer) / consumers, 8));
   return {std::min<int64_t>(mostProducer, pool - consumers * consumer), consumer};

@@ -18,7 +18,7 @@ using tile::kAtomColumns, tile::kGroupRows;
 LogicalResult RingLowering::widenRows(tile::FetchRowsOp op) {
   auto tile = cast<RankedTensorType>(op.getRing().getType().getTiles()[op.getTile()]);
   tile::ViewType view = op.getView().getType();
-  constexpr int64_t codes = 16, chunk = 8; // of a load, and of a store of 16 bytes
+  constexpr int64_t lanes = 32, codes = 16, chunk = 8; // codes of a load, numbers of a store of 16 bytes
   int64_t run = op.getRun(), runs = tile.getDimSize(0) / run, warps = threads.warps, columns = tile.getDimSize(1);
   bool isKnown = isa<Float8E4M3FNType>(view.getElementType()) && tile.getElementTypeBitWidth() == 16;
   if (!isKnown || columns % codes != 0 || op.getRing().getType().getTiles().size() != 1)
@@ -32,7 +32,7 @@ LogicalResult RingLowering::widenRows(tile::FetchRowsOp op) {
   KernelBuilder k(loc, b);
   Value own = k.name("own", k.rem(warp, warps)), to = k.name("to", k.mul(slot, tile::slabsOf(tile) * slabElements));
   std::string type = tile.getElementType().isBF16() ? "bfloat16" : "float16";
-  int64_t inRow = columns / codes, inRun = run * inRow, loads = llvm::divideCeil(inRun, 32);
+  int64_t inRow = columns / codes, inRun = run * inRow, loads = llvm::divideCeil(inRun, lanes);
   // Loads under way at a time: each has 4 registers, and the warps that fetch have few.
   constexpr int64_t mostLoads = 4;
   int64_t together = std::min(loads, mostLoads);
@@ -41,24 +41,26 @@ LogicalResult RingLowering::widenRows(tile::FetchRowsOp op) {
   int64_t parts = loads / together;
   k.loop("turn", llvm::divideCeil(runs, warps) * parts, KernelBuilder::Rolled, [&](Value turn) {
     Value number = k.name("run", k.add(own, k.mul(parts > 1 ? k.div(turn, parts) : turn, warps)));
-    Value before = parts > 1 ? k.mul(k.rem(turn, parts), together * 32) : k.index(0);
+    Value part = parts > 1 ? k.rem(turn, parts) : Value();
     Value row = k.name("row", k.call(k.getI32Type(), "shuffle_from", "warp.h", {first, number}));
     Value isHeld = arith::CmpIOp::create(k, arith::CmpIPredicate::sge, row, k.i32(0));
     Value narrow = k.local("codes", {together, codes}, view.getElementType());
-    auto partOf = [&](Value load) {
-      Value part = k.add(k.mul(load, 32), lane);
-      return parts > 1 ? k.add(part, before) : part;
-    };
+    auto ofRun = [&](Value load) { return parts > 1 ? k.add(load, k.mul(part, together)) : load; };
+    auto partOf = [&](Value load) { return k.add(k.mul(ofRun(load), lanes), lane); };
+    // Where loads are whole rows apart, the rows are written as a sum, of which the compiler makes one address and
+    // constant offsets: it has no registers for an address of each load beside what the loads bring.
     auto placeOf = [&](Value load) {
-      Value part = partOf(load);
-      return std::pair(k.div(part, inRow), k.mul(k.rem(part, inRow), codes));
+      if (lanes % inRow != 0)
+        return std::pair(k.div(partOf(load), inRow), k.mul(k.rem(partOf(load), inRow), codes));
+      Value rows = k.mul(ofRun(load), lanes / inRow);
+      return std::pair(k.add(k.div(lane, inRow), rows), k.mul(k.rem(lane, inRow), codes));
     };
     auto wide = [&](Value x) {
       return Value(x.getType().isIndex() ? arith::IndexCastOp::create(k, k.getI64Type(), x).getResult()
                                          : arith::ExtSIOp::create(k, k.getI64Type(), x).getResult());
     };
     auto isThere = [&](Value load, Value condition) {
-      if (inRun % 32 != 0)
+      if (inRun % lanes != 0)
         condition = k.both(condition, k.less(partOf(load), inRun));
       return runs % warps != 0 ? k.both(condition, k.less(number, runs)) : condition;
     };
