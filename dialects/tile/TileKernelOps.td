@@ -222,6 +222,8 @@ def Tile_FetchRowsOp : TileOp<"fetch_rows"> {
     Row i of the tile is row `indices[i]` of the view, from column 0 on. The indices of each `run` rows of the tile follow
     each other as far as they are not negative, so that one copy brings a run. Rows of a run whose first index is negative
     are 0. In other runs, the rows without an index hold whatever lies there; `tile.clear_rows` makes them 0.
+
+    Floats of the view may be narrower than those of the slot: they are widened on the way, by the warps that fetch.
   }];
   let arguments = (ins Tile_ViewType:$view, Tile_IndexTile:$indices, ConfinedAttr<I64Attr, [IntPositive]>:$run,
                        Tile_RingType:$ring, Index:$slot, ConfinedAttr<I64Attr, [IntNonNegative]>:$tile);

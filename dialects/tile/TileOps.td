@@ -406,7 +406,8 @@ def Tile_DequantizeOp : TileOp<"dequantize", [Pure, AttrSizedOperandSegments]> {
     everywhere, and without `scales` nothing is multiplied.
 
     Computed in f32 and rounded to the type of the result. For a result of bf16, scales
-    are rounded to bf16 first.
+    are rounded to bf16 first. A product that reads codes from a ring applies scales of
+    groups to its sums of f32 instead, which are not rounded.
 
     ```mlir
     %w = tile.dequantize u4 %b scales %s {group = 128 : i64, zero_point = 8 : i64}

@@ -37,8 +37,6 @@ CASES = {
                                     FAMILIES | {"swap_ab", "gemm"}),
     "layer norms in kernels of one row": ("starcoder2", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW),
                                           FAMILIES | {"swap_ab"}),
-    "heads of 128": ("llama-head-dim-128", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW),
-                     FAMILIES | {"swap_ab"}),
     "codes of 4 bits with zero points": ("awq", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW), FAMILIES),
     "fp8 in blocks, linked weights": ("fp8-block", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64, "--weights", "link"), (FEW,),
                                       FAMILIES),

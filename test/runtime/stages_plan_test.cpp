@@ -55,13 +55,13 @@ std::string Plan(const StagesOptions &options) {
   return FinishPlan(b, plan::CreateTargetDirect(b, "cpu", &kernels, &weights, &entries), options.model);
 }
 
-std::string PlanError(const StagesOptions &options) {
+std::string StagesPlanError(const StagesOptions &options) {
   std::string bytes = Plan(options);
   return std::string(VerifyPlan(*plan::GetPlan(bytes.data())).message());
 }
 
 TEST(StagesPlanTest, StagesWithWeightsOfTheirOwnAreTaken) {
-  EXPECT_EQ(PlanError({}), "");
+  EXPECT_EQ(StagesPlanError({}), "");
   std::string bytes = Plan({});
   const plan::Plan &plan = *plan::GetPlan(bytes.data());
   const plan::Target &target = *plan.targets()->Get(0);
@@ -72,7 +72,7 @@ TEST(StagesPlanTest, StagesWithWeightsOfTheirOwnAreTaken) {
 TEST(StagesPlanTest, RanksOfAStageComeTogether) {
   StagesOptions options;
   options.model.ranks = 6;
-  EXPECT_EQ(PlanError(options), "");
+  EXPECT_EQ(StagesPlanError(options), "");
   std::string bytes = Plan(options);
   const plan::Plan &plan = *plan::GetPlan(bytes.data());
   EXPECT_EQ(RanksOfStage(plan), 3u);
@@ -89,7 +89,7 @@ TEST(StagesPlanTest, StagesHaveAllLayersAndRanks) {
   auto error = [](const std::function<void(TestModel &)> &spoil) {
     StagesOptions options;
     spoil(options.model);
-    return PlanError(options);
+    return StagesPlanError(options);
   };
   EXPECT_THAT(error([](TestModel &model) { model.ranks = 3; }),
               HasSubstr("is for 3 ranks, which 2 stages cannot share evenly"));
@@ -103,41 +103,45 @@ TEST(StagesPlanTest, StagesHaveAllLayersAndRanks) {
 }
 
 TEST(StagesPlanTest, AStageReceivesWhatTheOneBeforeItSends) {
-  EXPECT_THAT(PlanError({.sends = {}}),
+  EXPECT_THAT(StagesPlanError({.sends = {}}),
               HasSubstr("entry 'second' of stage 1 does not receive what 'first' of stage 0"));
-  EXPECT_THAT(PlanError({.receives = {plan::Transfer(0, 32)}}), HasSubstr("does not receive what"));
-  EXPECT_THAT(PlanError({.sends = {}, .receives = {}}), HasSubstr("does not receive what"));
-  EXPECT_THAT(PlanError({.first_receives = {plan::Transfer(0, 64)}}),
+  EXPECT_THAT(StagesPlanError({.receives = {plan::Transfer(0, 32)}}), HasSubstr("does not receive what"));
+  EXPECT_THAT(StagesPlanError({.sends = {}, .receives = {}}), HasSubstr("does not receive what"));
+  EXPECT_THAT(StagesPlanError({.first_receives = {plan::Transfer(0, 64)}}),
               HasSubstr("entry 'first' of stage 0 of 2 exchanges rows with a stage that does not exist"));
-  EXPECT_THAT(PlanError({.last_sends = {plan::Transfer(0, 64)}}), HasSubstr("a stage that does not exist"));
+  EXPECT_THAT(StagesPlanError({.last_sends = {plan::Transfer(0, 64)}}), HasSubstr("a stage that does not exist"));
 }
 
 TEST(StagesPlanTest, WhatStagesExchangeIsInTheWorkspace) {
-  EXPECT_EQ(PlanError({.sends = {plan::Transfer(768, 64)}}), "");
-  EXPECT_THAT(PlanError({.sends = {plan::Transfer(784, 64)}}),
+  EXPECT_EQ(StagesPlanError({.sends = {plan::Transfer(768, 64)}}), "");
+  EXPECT_THAT(StagesPlanError({.sends = {plan::Transfer(784, 64)}}),
               HasSubstr("entry 'first' exchanges 4 rows of 64 bytes at 784 of 1024 bytes of the workspace"));
-  EXPECT_THAT(PlanError({.sends = {plan::Transfer(8, 64)}}), HasSubstr("exchanges 4 rows of 64 bytes at 8 of"));
-  EXPECT_THAT(PlanError({.sends = {plan::Transfer(0, ~uint64_t{0} / 2)}}), HasSubstr("exchanges 4 rows of"));
-  EXPECT_THAT(PlanError({.sends = {plan::Transfer(~uint64_t{15}, 64)}}), HasSubstr("exchanges 4 rows of"));
-  EXPECT_THAT(PlanError({.sends = {plan::Transfer(0, 0)}}), HasSubstr("exchanges 4 rows of 0 bytes"));
+  EXPECT_THAT(StagesPlanError({.sends = {plan::Transfer(8, 64)}}), HasSubstr("exchanges 4 rows of 64 bytes at 8 of"));
+  EXPECT_THAT(StagesPlanError({.sends = {plan::Transfer(0, ~uint64_t{0} / 2)}}), HasSubstr("exchanges 4 rows of"));
+  EXPECT_THAT(StagesPlanError({.sends = {plan::Transfer(~uint64_t{15}, 64)}}), HasSubstr("exchanges 4 rows of"));
+  EXPECT_THAT(StagesPlanError({.sends = {plan::Transfer(0, 0)}}), HasSubstr("exchanges 4 rows of 0 bytes"));
 }
 
 TEST(StagesPlanTest, AStageUsesWhatItsRanksHave) {
-  EXPECT_THAT(PlanError({.weight_index = 0}), HasSubstr("a launch of 'k' in stage 1 reads weight 'a' of stage 0"));
-  EXPECT_THAT(PlanError({.layer = 0}), HasSubstr("in stage 1 reads the cache of layer 0, which another stage has"));
-  EXPECT_THAT(PlanError({.first_has_logits = true}), HasSubstr("in stage 0 uses logits or tokens, which are those of "
-                                                               "stage 1"));
-  EXPECT_THAT(PlanError({.first_samples = true}),
+  EXPECT_THAT(StagesPlanError({.weight_index = 0}),
+              HasSubstr("a launch of 'k' in stage 1 reads weight 'a' of stage 0"));
+  EXPECT_THAT(StagesPlanError({.layer = 0}),
+              HasSubstr("in stage 1 reads the cache of layer 0, which another stage has"));
+  EXPECT_THAT(StagesPlanError({.first_has_logits = true}),
+              HasSubstr("in stage 0 uses logits or tokens, which are those of "
+                        "stage 1"));
+  EXPECT_THAT(StagesPlanError({.first_samples = true}),
               HasSubstr("entry 'first' of stage 0 samples tokens, expected only the "
                         "last of 2 stages to"));
 }
 
 TEST(StagesPlanTest, EntriesAndWeightsAreOfStagesThatExist) {
-  EXPECT_THAT(PlanError({.weight_stage = 2}), HasSubstr("weight 'b' is of stage 2 of 2"));
-  EXPECT_THAT(PlanError({.weight_offset = 1024}), HasSubstr("weight 'b' is at offset 1024, but the previous one ends"));
-  EXPECT_THAT(PlanError({.entry_stage = 2}), HasSubstr("entry 'second' is of stage 2 of 2"));
-  EXPECT_THAT(PlanError({.entry_stage = 0}), HasSubstr("a launch of 'k' in stage 0 reads weight 'b' of stage 1"));
-  EXPECT_THAT(PlanError({.max_tokens = 3}), HasSubstr("stages 0 and 1 of target 'cpu' have other entry points"));
+  EXPECT_THAT(StagesPlanError({.weight_stage = 2}), HasSubstr("weight 'b' is of stage 2 of 2"));
+  EXPECT_THAT(StagesPlanError({.weight_offset = 1024}),
+              HasSubstr("weight 'b' is at offset 1024, but the previous one ends"));
+  EXPECT_THAT(StagesPlanError({.entry_stage = 2}), HasSubstr("entry 'second' is of stage 2 of 2"));
+  EXPECT_THAT(StagesPlanError({.entry_stage = 0}), HasSubstr("a launch of 'k' in stage 0 reads weight 'b' of stage 1"));
+  EXPECT_THAT(StagesPlanError({.max_tokens = 3}), HasSubstr("stages 0 and 1 of target 'cpu' have other entry points"));
 }
 
 } // namespace
