@@ -81,6 +81,16 @@ void SetQuantizer(const QuantizerOptions &options, ModelConfig &config, Problems
   config.quantization = std::move(quantizer);
 }
 
+// Applies --activation-quantization.
+void SetActivations(ActivationQuantization choice, ModelConfig &config, Problems &problems) {
+  if (config.quantization && !config.quantization->IsEmpty())
+    config.quantization->SetActivations(choice);
+  else if (choice == ActivationQuantization::kDynamic)
+    problems.Add({std::string(kConfigName), "quantization_config", "no quantized weights of layers",
+                  "those of fp8 or int8 with --activation-quantization dynamic",
+                  "add --quantization fp8 or int8, or drop the option"});
+}
+
 // Matrices whose sizes do not fit their scheme, and what is not done of the description.
 void CheckQuantization(const ModelConfig &config, Problems &problems) {
   if (!config.quantization)
@@ -269,8 +279,7 @@ std::optional<Checkpoint> OpenCheckpoint(const std::string &directory, const Che
     ReadModelOpt(directory, config, found);
     ChooseCache(options.kv_cache, config, found);
     SetQuantizer(options.quantizer, config, found);
-    if (config.quantization)
-      config.quantization->SetActivations(options.activations);
+    SetActivations(options.activations, config, found);
     CheckQuantization(config, found);
   }
   // Without a configuration, ids of tokens cannot be checked; everything else is.

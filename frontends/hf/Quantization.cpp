@@ -53,16 +53,18 @@ bool Scheme::RefuseOtherCodes() {
 }
 
 std::string Quantization::DescribeActivations() const {
-  constexpr std::pair<ActivationScheme, std::string_view> kTexts[] = {
-      {ActivationScheme::kTokens, "activations are quantized for each token in steps with prompts on GPUs, and are "
-                                  "floats in all others (--activation-quantization)"},
+  const std::pair<ActivationScheme, std::string> texts_of_schemes[] = {
+      {ActivationScheme::kTokens,
+       fmt::format("activations are quantized for each token in steps with prompts{}, and are floats in all others "
+                   "(--activation-quantization)",
+                   quantizes_on_all_targets_ ? "" : " on GPUs")},
       {ActivationScheme::kStatic, "activations are quantized by input_scale in steps with prompts on GPUs, and are "
                                   "floats in all others (--activation-quantization)"},
       {ActivationScheme::kGroups, "weights are quantized, activations are not: products are computed with activations "
                                   "as floats (groups of 128 columns are not supported)"},
   };
   std::vector<std::string> texts;
-  for (const auto &[scheme, description] : kTexts)
+  for (const auto &[scheme, description] : texts_of_schemes)
     if (std::any_of(rules_.begin(), rules_.end(), [&](const Rule &rule) { return rule.scheme.activations == scheme; }))
       texts.emplace_back(description);
   for (const Rule &rule : rules_)
@@ -76,6 +78,7 @@ std::string Quantization::DescribeActivations() const {
 }
 
 void Quantization::SetActivations(ActivationQuantization choice) {
+  quantizes_on_all_targets_ = choice == ActivationQuantization::kDynamic;
   for (Rule &rule : rules_) {
     Scheme &scheme = rule.scheme;
     if (choice == ActivationQuantization::kNone)

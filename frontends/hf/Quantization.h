@@ -132,7 +132,8 @@ private:
   bool head_ = false; // Whether the head is a matrix like those of the layers.
   bool is_of_floats_ = false;
   bool has_fp8_cache_ = false;
-  std::optional<Scheme> head_scheme_; // Of the head alone.
+  bool quantizes_on_all_targets_ = false; // Activations; else on GPUs only.
+  std::optional<Scheme> head_scheme_;     // Of the head alone.
 };
 
 } // namespace inlay::hf

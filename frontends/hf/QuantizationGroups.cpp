@@ -104,11 +104,15 @@ void QuantizationReader::ReadActivations(const json *activations, const std::str
     scheme.activations = ActivationScheme::kGroups;
   else if (is_static && strategy == "tensor")
     scheme.activations = ActivationScheme::kStatic;
+  else if (!is_dynamic && !is_static)
+    scheme.RefuseActivations(
+        fmt::format("its format has activations with dynamic {}, expected true or false", Describe(*dynamic)));
   else
     scheme.RefuseActivations(
-        fmt::format("its format has {} scales of activations with the strategy {}, expected dynamic "
+        fmt::format("its format has {} scales of activations with the strategy {}{}, expected dynamic "
                     "ones of tokens or groups of 128, or static ones of tensors",
-                    is_dynamic ? "dynamic" : "static", Describe(json(strategy))));
+                    is_dynamic ? "dynamic" : "static", Describe(json(strategy)),
+                    strategy == "group" && group ? fmt::format(" of {} columns", Describe(*group)) : ""));
 }
 
 bool QuantizationReader::ReadGroupSize(ConfigReader &weights, Scheme &scheme) {

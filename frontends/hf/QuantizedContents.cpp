@@ -113,11 +113,13 @@ private:
       if (!bits || bits->size() != 1)
         return;
       scale = std::bit_cast<float>(static_cast<uint32_t>(bits->front()) << 16);
-    } else {
+    } else if (it->second.dtype == "F32") {
       std::optional<std::vector<float>> values = Read<float>(kSuffix, "F32");
       if (!values || values->size() != 1)
         return;
       scale = values->front();
+    } else {
+      return; // Other types have been reported.
     }
     if (!std::isfinite(scale) || scale <= 0)
       Report(kSuffix, fmt::format("{}", scale), "a finite number above 0",

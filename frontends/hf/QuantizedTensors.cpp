@@ -121,6 +121,7 @@ public:
   WeightSource InputScale() const {
     WeightSource source;
     source.tensor = Tensor(".input_scale", {1});
+    source.tensor.dtypes = {"BF16", "F32"}; // What the check of its value reads.
     source.tensor.other_shapes = {{}, {1, 1}};
     source.flat = true;
     source.scale = 1;

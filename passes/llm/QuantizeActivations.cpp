@@ -3,6 +3,8 @@
 #include "passes/llm/Passes.h"
 #include "passes/tile/LinearSchedule.h"
 
+#include <limits>
+
 using namespace mlir;
 using namespace inlay;
 using namespace inlay::llm;
@@ -42,6 +44,11 @@ static std::string whyRefused(LinearOp linear, QuantizedAttr quantized, bool isC
            " columns, expected one for each row";
   if (columns % unit != 0)
     return "its rows have " + std::to_string(columns) + " columns, expected a multiple of " + std::to_string(unit);
+  // Products of codes of i8 are at most 127 * 128, and are summed as i32.
+  constexpr int64_t most = std::numeric_limits<int32_t>::max() / (127 * 128);
+  if (activations.getCodes() == Codes::I8 && columns > most)
+    return "its rows have " + std::to_string(columns) + " columns, expected at most " + std::to_string(most) +
+           " of i8, whose products are summed as i32";
   return "";
 }
 
@@ -85,7 +92,7 @@ void QuantizeActivationsPass::runOnOperation() {
       linear.emitRemark() << "activations stay floats: " << obstacle.getValue();
     if (!quantized.getActivations())
       continue;
-    // What the codes of the weights are read for, memory or products, bounds the step.
+    // Reading the weights takes longer than such a step's products, with codes or floats.
     if (!isCpu && maxRows <= kSwapAbRows) {
       linear.emitRemark() << "activations stay floats: steps of up to " << maxRows << " rows are bound by memory";
       continue;

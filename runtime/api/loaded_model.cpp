@@ -198,7 +198,8 @@ absl::Status LoadedModel::Allocate() {
         return status;
   if (target_->weights())
     for (const plan::Weight *weight : *target_->weights())
-      weights_.push_back(static_cast<std::byte *>(weights_memory_) + weight->offset());
+      weights_.push_back(weight->stage() == place_.stage ? static_cast<std::byte *>(weights_memory_) + weight->offset()
+                                                         : nullptr);
   page_bytes_ = LayerPageBytes(*model().cache_groups()->Get(0));
   uint64_t cache_bytes = page_bytes_ * static_cast<uint64_t>(memory_.total_pages);
   caches_.resize(size_t{2} * LayersOfPage(model(), LayersOfStage(model(), place_.stage)));

@@ -123,7 +123,7 @@ private:
   MemoryPlan memory_;
   TextParts text_;
   std::vector<void *> allocated_, allocated_on_host_;
-  std::vector<void *> weights_; // by index in the plan; those of other stages are not meant
+  std::vector<void *> weights_; // by index in the plan; null of other stages
   std::vector<void *> caches_;
   uint64_t page_bytes_ = 0;
   void *weights_memory_ = nullptr, *workspace_ = nullptr, *penalties_ = nullptr, *logits_ = nullptr;

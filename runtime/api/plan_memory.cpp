@@ -155,10 +155,8 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target
       "{}{}: {:.0f} MiB free, {:.0f} usable; weights {:.1f}, activations {:.1f}, step buffers {:.1f} MiB{}; "
       "{} pages of {} "
       "tokens ({:.1f} MiB), limited by {}: {} tokens, {} sequences of {}",
-      memory.ranks == 1 ? ""
-      : StageCount(model) == 1
-          ? fmt::format("each of {} ranks on ", memory.ranks)
-          : fmt::format("stage {} of {}, each of {} ranks on ", stage, StageCount(model), RanksOfStage(plan)),
+      (StageCount(model) == 1 ? "" : fmt::format("stage {} of {}, ", stage, StageCount(model))) +
+          (RanksOfStage(plan) == 1 ? "" : fmt::format("each of {} ranks on ", RanksOfStage(plan))),
       memory.device, static_cast<double>(memory.free_bytes) / kMiB, static_cast<double>(memory.usable_bytes) / kMiB,
       static_cast<double>(memory.weights_bytes) / kMiB, static_cast<double>(memory.workspace_bytes) / kMiB,
       static_cast<double>(memory.buffers_bytes) / kMiB,

@@ -197,6 +197,11 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Plan &plan) {
       return BadPlan("entry '{}' takes {} tokens of {} sequences, but the model takes {} of {}",
                      entry->name()->string_view(), entry->max_tokens(), entry->max_sequences(), capacity.tokens,
                      capacity.sequences);
+    if (entry->graph_buckets())
+      for (uint32_t bucket : *entry->graph_buckets())
+        if (bucket == 0 || bucket > entry->max_tokens())
+          return BadPlan("entry '{}' has a graph of {} rows, expected 1 to {}", entry->name()->string_view(), bucket,
+                         entry->max_tokens());
     for (const auto *launches : {entry->launches(), entry->penalties(), entry->sampling()})
       if (launches)
         for (const plan::Launch *launch : *launches)

@@ -95,7 +95,7 @@ absl::Status VerifyStageEntries(const plan::Target &target, const plan::Model &m
     if (!std::ranges::equal(entries[0], entries[stage], [](const plan::Entry *one, const plan::Entry *other) {
           return TakeTheSameSteps(*one, *other);
         }))
-      return BadPlan("stages 0 and {} of target '{}' have other entry points", stage, target.name()->string_view());
+      return BadPlan("stages 0 and {} of target '{}' have different entry points", stage, target.name()->string_view());
     for (size_t i = 0; i < entries[stage].size(); ++i)
       if (absl::Status status = VerifyExchange(*entries[stage - 1][i], *entries[stage][i]); !status.ok())
         return status;

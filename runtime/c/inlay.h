@@ -133,7 +133,7 @@ typedef struct inlay_memory_plan {
   int32_t ranks;                 /* that run the bundle; sizes in bytes are those of the first one. Since 1.4 */
 } inlay_memory_plan;
 
-/* The caller sets plan->struct_size. *explanation says what limits the KV cache; inlay_free it. It may be NULL. */
+/* The caller sets plan->struct_size, and releases *explanation (what limits the KV cache) by inlay_free. NULL: none. */
 INLAY_API inlay_status inlay_engine_plan(const char *bundle, const inlay_engine_options *options,
                                          inlay_memory_plan *plan, char **explanation);
 

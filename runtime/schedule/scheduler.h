@@ -55,8 +55,8 @@ struct StepPlan {
 // Sequences run in the order of their priority keys and are preempted in the reverse order. A key is a time in seconds:
 // the time of arrival plus a constant for each level of lower priority. So no sequence starves. The first sequence can
 // always run: it may take the pages of all others, and the caller of Add() checks that each sequence fits alone:
-// CacheShape::PagesHeld() of its length and the rows of two steps are at most all pages, since the pages that a step no
-// longer needs are freed when the next one is already planned.
+// CacheShape::PagesHeld() of its length and the rows of all steps in flight are at most all pages, since the pages that
+// a step no longer needs are freed when later ones are already planned.
 class Scheduler {
 public:
   explicit Scheduler(const SchedulerLimits &limits,

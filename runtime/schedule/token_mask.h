@@ -10,8 +10,8 @@
 namespace inlay {
 
 struct TokenMask {
-  // Bit i % 32 of word i / 32 is set if token i is allowed. While `is_ready`, only the engine's thread accesses the
-  // words; otherwise only the thread that computes them does.
+  // Bit i % 32 of word i / 32 is set if token i is allowed. While `is_ready`, the words do not change, and the
+  // ranks' threads read them; otherwise only the thread that computes them accesses them.
   std::vector<uint32_t> words;
   std::atomic<bool> is_ready{false};
 

@@ -28,6 +28,7 @@ struct SmallPlanOptions {
   uint64_t offset = 0; // into the workspace of 256 bytes
   uint32_t arguments = 1;
   uint32_t max_tokens = 4;
+  std::vector<uint32_t> graph_buckets = {};
   std::vector<uint64_t> map_dims = {}; // dimensions of a tensor map of F32 with rows of 16 bytes; empty: no map
   uint32_t index = 0;                  // of the argument
   TestModel model = {};
@@ -53,7 +54,7 @@ std::string SmallPlan(const SmallPlanOptions &options = {}) {
   std::vector<plan::Count> grid{plan::Count(plan::Extent_One, 1, 1)};
   std::vector launches{plan::CreateLaunchDirect(b, options.kernel_of_launch, &arguments, &grid, &maps)};
   std::vector entries{plan::CreateEntryDirect(b, "decode", plan::EntryKind_Decode, options.max_tokens,
-                                              options.max_tokens, 1, 256, nullptr, &launches)};
+                                              options.max_tokens, 1, 256, &options.graph_buckets, &launches)};
   return FinishPlan(b, plan::CreateTargetDirect(b, "cpu", &kernels, &weights, &entries), options.model);
 }
 
@@ -378,6 +379,12 @@ TEST(VerifyPlanTest, LaunchesHaveAsManyArgumentsAsTheirKernels) {
 TEST(VerifyPlanTest, EntriesTakeNoMoreThanTheModel) {
   EXPECT_THAT(PlanError({.max_tokens = 5}),
               HasSubstr("entry 'decode' takes 5 tokens of 5 sequences, but the model takes 4 of 4"));
+}
+
+TEST(VerifyPlanTest, GraphsHaveNoMoreRowsThanTheirEntries) {
+  EXPECT_EQ(PlanError({.graph_buckets = {1, 4}}), "");
+  EXPECT_THAT(PlanError({.graph_buckets = {1, 5}}), HasSubstr("entry 'decode' has a graph of 5 rows, expected 1 to 4"));
+  EXPECT_THAT(PlanError({.graph_buckets = {0}}), HasSubstr("entry 'decode' has a graph of 0 rows, expected 1 to 4"));
 }
 
 TEST(VerifyPlanTest, TensorMapsEndWhereTheirArgumentsDo) {

@@ -141,7 +141,8 @@ TEST(StagesPlanTest, EntriesAndWeightsAreOfStagesThatExist) {
               HasSubstr("weight 'b' is at offset 1024, but the previous one ends"));
   EXPECT_THAT(StagesPlanError({.entry_stage = 2}), HasSubstr("entry 'second' is of stage 2 of 2"));
   EXPECT_THAT(StagesPlanError({.entry_stage = 0}), HasSubstr("a launch of 'k' in stage 0 reads weight 'b' of stage 1"));
-  EXPECT_THAT(StagesPlanError({.max_tokens = 3}), HasSubstr("stages 0 and 1 of target 'cpu' have other entry points"));
+  EXPECT_THAT(StagesPlanError({.max_tokens = 3}),
+              HasSubstr("stages 0 and 1 of target 'cpu' have different entry points"));
 }
 
 } // namespace

@@ -246,5 +246,23 @@ TEST_F(CheckpointTest, TheQuantizerNeedsGroupsThatDivideTheColumns) {
   EXPECT_THAT(Open(options), IsEmpty());
 }
 
+TEST_F(CheckpointTest, QuantizedActivationsNeedQuantizedWeights) {
+  fs::copy(kModels / "llama-gqa" / "config.json", directory_);
+  CheckpointOptions options;
+  options.dummy_weights = true;
+  options.activations = ActivationQuantization::kDynamic;
+  constexpr std::string_view kError =
+      "config.json: quantization_config: found no quantized weights of layers, expected those of fp8 or int8 with "
+      "--activation-quantization dynamic; add --quantization fp8 or int8, or drop the option";
+  EXPECT_THAT(Open(options), ElementsAre(kError));
+  options.quantizer.fp8_head = true;
+  EXPECT_THAT(Open(options), ElementsAre(kError));
+  options.quantizer.layers = Codes::kI8;
+  EXPECT_THAT(Open(options), IsEmpty());
+  options.quantizer = {};
+  options.activations = ActivationQuantization::kNone;
+  EXPECT_THAT(Open(options), IsEmpty());
+}
+
 } // namespace
 } // namespace inlay::hf

@@ -226,8 +226,23 @@ INSTANTIATE_TEST_SUITE_P(
                     "its weight is int4, a scale for each row; expected fp8 or int8 without zero points"},
         Unsupported{"DynamicTensors", GroupOf("float-quantized", kFp8, R"({"dynamic": true, "strategy": "tensor"})"),
                     "its format has dynamic scales of activations with the strategy \"tensor\", expected dynamic ones "
-                    "of tokens or groups of 128, or static ones of tensors"}),
+                    "of tokens or groups of 128, or static ones of tensors"},
+        Unsupported{"OtherGroups",
+                    GroupOf("float-quantized", kFp8, R"({"dynamic": true, "strategy": "group", "group_size": 64})"),
+                    "its format has dynamic scales of activations with the strategy \"group\" of 64 columns, expected "
+                    "dynamic ones of tokens or groups of 128, or static ones of tensors"},
+        Unsupported{"LocalScales", GroupOf("float-quantized", kFp8, R"({"dynamic": "local", "strategy": "token"})"),
+                    "its format has activations with dynamic \"local\", expected true or false"}),
     [](const auto &info) { return info.param.name; });
+
+// --activation-quantization dynamic is for all targets, what a checkpoint says is for GPUs.
+TEST(ActivationQuantizationTest, SaysOnWhichTargets) {
+  ModelConfig config = Parse(With(R"({"quant_method": "fp8"})"));
+  EXPECT_THAT(config.quantization->DescribeActivations(),
+              HasSubstr("for each token in steps with prompts on GPUs, and"));
+  config.quantization->SetActivations(ActivationQuantization::kDynamic);
+  EXPECT_THAT(config.quantization->DescribeActivations(), HasSubstr("for each token in steps with prompts, and"));
+}
 
 // --activation-quantization dynamic asks for codes where there are none.
 TEST(ActivationQuantizationTest, RefusesOtherCodes) {

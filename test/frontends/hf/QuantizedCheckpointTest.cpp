@@ -147,6 +147,10 @@ TEST_F(QuantizedCheckpointTest, ScalesOfActivationsArePositive) {
     EXPECT_THAT(OpenDirectory(floats), IsEmpty());
   }
   Load("fp8-tensor");
+  header_[scale]["dtype"] = "F16";
+  header_[scale]["shape"] = {2};
+  EXPECT_THAT(Open(), ::testing::Contains(HasSubstr(scale + ": found dtype F16, expected one of BF16, F32; ")));
+  Load("fp8-tensor");
   header_[kDown + ".other"] = header_[scale];
   header_.erase(scale);
   EXPECT_THAT(Open(), ::testing::Contains("safetensors: " + scale +

@@ -66,3 +66,16 @@ func.func @refused(%x: tensor<?x64xbf16>) -> (tensor<?x32xbf16>, tensor<?x32xbf1
   %c = llm.linear %x, @bounded : (tensor<?x64xbf16>) -> tensor<?x32xbf16>
   return %a, %b, %c : tensor<?x32xbf16>, tensor<?x32xbf16>, tensor<?x32xbf16>
 }
+
+// -----
+
+// 132,112 products of 127 * 128 are more than an i32 holds.
+// CHECK-LABEL: func.func @wide
+// CHECK-NOT: = llm.quantize
+// REMARK: remark: {{.*}}activations stay floats: its rows have 132112 columns, expected at most 132104 of i8, whose products are summed as i32
+llm.weight @s : tensor<16x1xf32> from ["s"]
+llm.weight @w : tensor<16x132112xi8> from ["w"] {quantized = #llm.quantized<i8, scales = @s, group = 132112, activations = <i8>>}
+func.func @wide(%x: tensor<?x132112xbf16>) -> tensor<?x16xbf16> {
+  %a = llm.linear %x, @w : (tensor<?x132112xbf16>) -> tensor<?x16xbf16>
+  return %a : tensor<?x16xbf16>
+}
