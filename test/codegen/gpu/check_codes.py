@@ -3,8 +3,9 @@
 
     check_codes.py make BIN FOLDER [cubin|cuda]   writes and compiles two programs for each case; needs no GPU
     check_codes.py emulate FOLDER CXX             runs their text on the CPU (emulation.h)
+    check_codes.py gpu FOLDER                     runs them on a GPU
 
-Needs numpy. Codes and scales must be equal to the reference, which computes in float32 as the kernel does. The product
+Needs numpy, and libcuda for the last. Codes and scales must be equal to the reference, which computes in float32 as the kernel does. The product
 is compared with the sums of the same codes in float64.
 """
 
@@ -14,7 +15,7 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-from check_kernels import Emulator, from_bf16, np, random_bf16, relative_error
+from check_kernels import Emulator, Gpu, from_bf16, np, random_bf16, relative_error
 from check_quantized import e4m3
 
 MOST_ERROR = 2e-6
@@ -178,7 +179,7 @@ def main():
         make(pathlib.Path(rest[0]), pathlib.Path(rest[1]), rest[2] if len(rest) > 2 else "cubin")
         return 0
     failures = 0
-    for name, error in check(Emulator(rest[1]), pathlib.Path(rest[0])):
+    for name, error in check(Emulator(rest[1]) if what == "emulate" else Gpu(), pathlib.Path(rest[0])):
         good = error <= MOST_ERROR
         failures += not good
         print(f"{'ok  ' if good else 'FAIL'} {name}: {error:.3g} (at most {MOST_ERROR})", flush=True)
