@@ -42,8 +42,9 @@ TEST(WorkQueueTest, IsBoundedByJobsAndBytes) {
 }
 
 TEST(WorkQueueTest, SmallJobsDoNotWaitBehindLargeOnes) {
-  WorkQueue queue(2, 10, 1 << 20);
   std::promise<void> release, large_begun, small_done;
+  std::atomic<bool> second = false;
+  WorkQueue queue(2, 10, 1 << 20); // ends first: its threads use what stands above
   ASSERT_TRUE(queue.Push(
       [&] {
         large_begun.set_value();
@@ -51,7 +52,6 @@ TEST(WorkQueueTest, SmallJobsDoNotWaitBehindLargeOnes) {
       },
       1 << 18));
   large_begun.get_future().wait();
-  std::atomic<bool> second = false;
   ASSERT_TRUE(queue.Push([&] { second = true; }, 1 << 18));
   ASSERT_TRUE(queue.Push([&] { small_done.set_value(); }, 100));
   small_done.get_future().wait();
