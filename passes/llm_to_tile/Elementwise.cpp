@@ -62,18 +62,19 @@ Value inlay::loadVector(FlatSymbolRefAttr vector, Value at, int64_t columns, Pro
   return vector ? b.toF32(b.load(b.weightVector(vector), ValueRange{at}, {columns})) : Value();
 }
 
-Value inlay::emitScaleColumns(ScaleColumnsOp op, Value x, Value at, ProgramBuilder &b) {
+/// `columns` elements of `weight` from `at` on plus `offset`; null without a weight.
+static Value loadScale(FlatSymbolRefAttr weight, const APFloat &offset, Value at, int64_t columns, ProgramBuilder &b) {
+  Value scale = loadVector(weight, at, columns, b);
+  return offset.isZero() ? scale : b.add(scale, b.like(scale, offset.convertToDouble()));
+}
+
+Value inlay::scaleColumns(Value x, FlatSymbolRefAttr weight, const APFloat &offset, Value at, ProgramBuilder &b) {
   ArrayRef<int64_t> shape = cast<RankedTensorType>(x.getType()).getShape();
-  Value weight = loadVector(op.getWeightAttr(), at, shape[1], b);
-  if (double offset = op.getWeightOffset().convertToDouble(); offset != 0)
-    weight = b.add(weight, b.like(weight, offset));
-  return b.mul(x, b.broadcast(weight, 0, shape[0]));
+  return b.mul(x, b.broadcast(loadScale(weight, offset, at, shape[1], b), 0, shape[0]));
 }
 
 Value inlay::loadNormWeight(NormInterface norm, Value at, int64_t columns, ProgramBuilder &b) {
-  Value weight = loadVector(norm.getWeightAttr(), at, columns, b);
-  double offset = norm.getWeightOffset().convertToDouble();
-  return offset == 0 ? weight : b.add(weight, b.like(weight, offset));
+  return loadScale(norm.getWeightAttr(), norm.getWeightOffset(), at, columns, b);
 }
 
 Value inlay::loadNormBias(NormInterface norm, Value at, int64_t columns, ProgramBuilder &b) {

@@ -23,8 +23,9 @@ mlir::Value emitInverseNorm(llm::NormInterface norm, mlir::Value sumOfSquares, P
 /// `columns` elements of the weight `vector` from `at` on in f32; null without one.
 mlir::Value loadVector(mlir::FlatSymbolRefAttr vector, mlir::Value at, int64_t columns, ProgramBuilder &b);
 
-/// What `op` makes of the tile `x` of f32, whose first column is `at`.
-mlir::Value emitScaleColumns(llm::ScaleColumnsOp op, mlir::Value x, mlir::Value at, ProgramBuilder &b);
+/// The tile `x` of f32, whose first column is `at`, times the elements of `weight` plus `offset`.
+mlir::Value scaleColumns(mlir::Value x, mlir::FlatSymbolRefAttr weight, const llvm::APFloat &offset, mlir::Value at,
+                         ProgramBuilder &b);
 
 /// `columns` elements from `at` on of the norm's weight plus its offset; null if the norm has no weight.
 mlir::Value loadNormWeight(llm::NormInterface norm, mlir::Value at, int64_t columns, ProgramBuilder &b);

@@ -151,7 +151,7 @@ static FailureOr<TileValue> emitEpilogueOp(Operation &op, const DenseMap<Value, 
   if (!own.tile || (!outside.empty() && !isa<AddOp>(op)))
     return op.emitError() << "has operands that this group does not compute";
   if (auto scale = dyn_cast<ScaleColumnsOp>(op))
-    return TileValue{emitScaleColumns(scale, own.tile, own.column, b), own.column};
+    return TileValue{scaleColumns(own.tile, scale.getWeightAttr(), scale.getWeightOffset(), own.column, b), own.column};
   if (isa<SumOfSquaresOp>(op)) {
     Value sum = b.reduce(Reduction::Add, b.mul(own.tile, own.tile), 1);
     return TileValue{b.broadcast(sum, 1, 1), arith::DivUIOp::create(b, own.column, b.index(kNormPart))};

@@ -205,19 +205,15 @@ Value RowsConverter::evaluate(Value value, Value at, Tiles &tiles) {
             return b.add(x, b.broadcast(loadVector(add.getBiasAttr(), at, step, b), 0, 1));
           })
           .Case([&](ScaleColumnsOp scale) {
-            return emitScaleColumns(scale, b.toF32(evaluate(scale.getInput(), at, tiles)), at, b);
+            Value x = b.toF32(evaluate(scale.getInput(), at, tiles));
+            return scaleColumns(x, scale.getWeightAttr(), scale.getWeightOffset(), at, b);
           })
           .Case([&](RmsScaleOp scale) {
             Value x = b.toF32(evaluate(scale.getInput(), at, tiles));
             Value squares = b.load(input(scale.getSquares()), ValueRange{row, b.index(0)}, {1, 1});
             Value inverse = emitInverseRms(squares, static_cast<int64_t>(scale.getColumns()), scale.getEps(), b);
             x = b.mul(x, b.broadcast(b.reduce(Reduction::Add, inverse, 1), 1, step));
-            if (!scale.getWeight())
-              return x;
-            Value weight = loadVector(scale.getWeightAttr(), at, step, b);
-            if (double offset = scale.getWeightOffset().convertToDouble(); offset != 0)
-              weight = b.add(weight, b.like(weight, offset));
-            return b.mul(x, b.broadcast(weight, 0, 1));
+            return scale.getWeight() ? scaleColumns(x, scale.getWeightAttr(), scale.getWeightOffset(), at, b) : x;
           })
           .Default([&](Operation *op) -> Value {
             SmallVector<Value> operands;
