@@ -10,13 +10,12 @@ is compared with the sums of the same codes in float64.
 """
 
 import pathlib
-import re
-import subprocess
 import sys
 from typing import NamedTuple
 
-from check_kernels import Emulator, Gpu, from_bf16, np, random_bf16, relative_error
+from check_kernels import Emulator, Gpu, from_bf16, np, random_bf16, relative_error, tiles_of, translate
 from check_quantized import e4m3
+from check_rows import arguments_of
 
 MOST_ERROR = 2e-6
 ROWS, MOST = 130, 512  # two tiles of rows, the second with two
@@ -83,19 +82,9 @@ def make(tools, folder, what):
         target = folder / name
         target.mkdir(parents=True, exist_ok=True)
         pipeline = "builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a},cse)"
-        tiles = subprocess.run([tools / "inlay-opt", f"--pass-pipeline={pipeline}"], text=True, check=True, stdout=subprocess.PIPE,
-                               input=module(case)).stdout
-        (target / "tile.mlir").write_text(tiles.replace("#tile.family<gemm>", SCHEDULE))
-        for kind in {what, "cuda"}:
-            subprocess.run([tools / "inlay-translate", f"--tile-to-{kind}", f"--kernels-to={target}", target / "tile.mlir"],
-                           check=True, stdout=subprocess.DEVNULL)
+        tiles = tiles_of(tools, pipeline, module(case)).replace("#tile.family<gemm>", SCHEDULE)
+        translate(tools, target, tiles, what)
         (target / "step_x.cu").unlink()
-
-
-def arguments_of(folder, kernel):
-    """The arguments of the launch of `kernel` as (kind, value), for example ("weight", "w")."""
-    line = re.search(rf"tile\.launch +model @{kernel}\((.*?)\)", (folder / "tile.mlir").read_text()).group(1)
-    return [tuple((text + " ").replace("@", "").split(" ")[:2]) for text in line.split(", ")]
 
 
 def to_e4m3(x):

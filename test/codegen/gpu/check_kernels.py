@@ -40,6 +40,20 @@ def random_bf16(rng, *shape, scale=1.0):
     return to_bf16(rng.standard_normal(shape, np.float32) * scale)
 
 
+def tiles_of(tools, pipeline, module):
+    """The text of tile programs that the passes `pipeline` make of `module`."""
+    return subprocess.run([tools / "inlay-opt", f"--pass-pipeline={pipeline}"], text=True, check=True, stdout=subprocess.PIPE,
+                          input=module).stdout
+
+
+def translate(tools, folder, tiles, what):
+    """Writes the tile programs `tiles` to `folder`, and their kernels as `what` and as CUDA C++."""
+    (folder / "tile.mlir").write_text(tiles)
+    for kind in {what, "cuda"}:
+        subprocess.run([tools / "inlay-translate", f"--tile-to-{kind}", f"--kernels-to={folder}", folder / "tile.mlir"], check=True,
+                       stdout=subprocess.DEVNULL)
+
+
 def pack_atoms(w):
     """Packs a matrix [N][K] into [N/8][K/64] atoms of 8 x 64. Chunk c (8 elements) of row r is at chunk c ^ r."""
     n, k = w.shape

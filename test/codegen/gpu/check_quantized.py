@@ -11,11 +11,10 @@ the reference, except that it sums in float64: what is left is the order of the 
 
 import pathlib
 import re
-import subprocess
 import sys
 from typing import NamedTuple
 
-from check_kernels import Emulator, Gpu, from_bf16, np, random_bf16, relative_error, to_bf16
+from check_kernels import Emulator, Gpu, from_bf16, np, random_bf16, relative_error, tiles_of, to_bf16, translate
 from check_rows import arguments_of
 
 MOST_ERROR = 2e-6
@@ -130,17 +129,13 @@ def make(tools, folder, what):
         target = folder / name
         target.mkdir(parents=True, exist_ok=True)
         pipeline = "builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a},tile-select-schedule,cse)"
-        tiles = subprocess.run([tools / "inlay-opt", f"--pass-pipeline={pipeline}"], text=True, check=True, stdout=subprocess.PIPE,
-                               input=module(case)).stdout
+        tiles = tiles_of(tools, pipeline, module(case))
         if case.schedule:
             consumers, split, stages = map(int, case.schedule.split())
             rows = 16 if case.most <= 16 else -(-case.most // 32) * 32
             numbers = f"tile_rows = {rows}, tile_columns = {64 * consumers}, tile_k = 128, consumers = {consumers}, split = {split}, slots = 1"
             tiles = re.sub("#tile.swap_ab<[^>]*>", f"#tile.swap_ab<{numbers}, stages = {stages}, shared_bytes = 232448>", tiles)
-        (target / "tile.mlir").write_text(tiles)
-        for kind in {what, "cuda"}:
-            subprocess.run([tools / "inlay-translate", f"--tile-to-{kind}", f"--kernels-to={target}", target / "tile.mlir"],
-                           check=True, stdout=subprocess.DEVNULL)
+        translate(tools, target, tiles, what)
         for other in target.glob("step_*.cu"):
             if other.stem != "step_checked":
                 other.unlink()

@@ -11,10 +11,9 @@ Needs numpy, and libcuda for the last.
 import math
 import pathlib
 import re
-import subprocess
 import sys
 
-from check_kernels import Emulator, Gpu, Pages, from_bf16, np, random_bf16, relative_error
+from check_kernels import Emulator, Gpu, Pages, from_bf16, np, random_bf16, relative_error, tiles_of, translate
 
 PAGE, MOST, OFFSET, EPS = 16, 128, 2, 1e-5
 # name: columns, the ops of one group on %x, the names of its weights and their shapes
@@ -126,20 +125,15 @@ def make(tools, folder, what):
         target = folder / name
         target.mkdir(parents=True, exist_ok=True)
         pipeline = f"builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{{target=sm_90a page-size={PAGE}}},cse)"
-        tiles = subprocess.run([tools / "inlay-opt", f"--pass-pipeline={pipeline}"], text=True, check=True, capture_output=True,
-                               input=text).stdout
-        (target / "tile.mlir").write_text(tiles)
-        for kind in {what, "cuda"}:
-            subprocess.run([tools / "inlay-translate", f"--tile-to-{kind}", f"--kernels-to={target}", target / "tile.mlir"],
-                           check=True, capture_output=True)
+        translate(tools, target, tiles_of(tools, pipeline, text), what)
         for other in target.glob("step_*.cu"):
             if other.stem != "step_checked":
                 other.unlink()
 
 
-def arguments_of(folder):
-    """The launch of the checked kernel: its arguments as (kind, value), for example ("metadata", "Positions")."""
-    line = re.search(r"tile\.launch +model @step_checked\((.*?)\)", (folder / "tile.mlir").read_text()).group(1)
+def arguments_of(folder, kernel="step_checked"):
+    """The launch of `kernel`: its arguments as (kind, value), for example ("metadata", "Positions")."""
+    line = re.search(rf"tile\.launch +model @{kernel}\((.*?)\)", (folder / "tile.mlir").read_text()).group(1)
     places = [(text + " ").split(" ")[:2] for text in line.split(", ")]
     return [(kind, int(value) if value.isdigit() else value.lstrip("@")) for kind, value in places]
 
