@@ -7,8 +7,6 @@
 namespace inlay {
 namespace {
 
-std::string LongPrompt() { return kPrompts[4] + kPrompts[2] + kPrompts[4] + kPrompts[2] + kPrompts[4]; }
-
 TEST(EngineFp8Cache, PagesHaveHalfOfTheBytes) {
   EngineOptions options;
   options.target = "cpu";
@@ -23,17 +21,7 @@ TEST(EngineFp8Cache, PagesHaveHalfOfTheBytes) {
   EXPECT_EQ(codes->weights_bytes, floats->weights_bytes);
 }
 
-TEST(EngineFp8Cache, ReusedPrefixesGiveTheSameBits) {
-  EngineOptions without;
-  without.enable_prefix_caching = false;
-  std::unique_ptr<Engine> reusing = Load(), plain = Load(without);
-  for (const std::string &end : {"x", "def f():", "x", ""}) {
-    Answer expected = Finish(*Submit(*plain, LongPrompt() + end, Greedy(12)));
-    EXPECT_TRUE(Finish(*Submit(*reusing, LongPrompt() + end, Greedy(12))) == expected) << end;
-  }
-  EXPECT_GT(reusing->Stats().prefix_cache_hits, 0);
-  ExpectNoPagesLost(*reusing);
-}
+TEST(EngineFp8Cache, ReusedPrefixesGiveTheSameBits) { ExpectReusedPrefixesGiveTheSameBits(); }
 
 TEST(EngineFp8Cache, ChunksOfPromptsGiveTheSameBits) {
   EngineOptions small;

@@ -52,21 +52,7 @@ TEST(EngineProperties, PlanningAheadStopsWhereATextStops) {
   EXPECT_EQ(answer.reason, FinishReason::kStop);
 }
 
-// A long prompt, so that it has several full pages.
-std::string LongPrompt() { return kPrompts[4] + kPrompts[2] + kPrompts[4] + kPrompts[2] + kPrompts[4]; }
-
-TEST(EngineProperties, ReusedPrefixesGiveTheSameBits) {
-  EngineOptions without;
-  without.enable_prefix_caching = false;
-  std::unique_ptr<Engine> reusing = Load(), plain = Load(without);
-  for (const std::string &end : {"x", "def f():", "x", ""}) {
-    Answer expected = Finish(*Submit(*plain, LongPrompt() + end, Greedy(12)));
-    EXPECT_TRUE(Finish(*Submit(*reusing, LongPrompt() + end, Greedy(12))) == expected) << end;
-  }
-  EXPECT_GT(reusing->Stats().prefix_cache_hits, 0);
-  EXPECT_EQ(plain->Stats().prefix_cache_hits, 0);
-  ExpectNoPagesLost(*reusing);
-}
+TEST(EngineProperties, ReusedPrefixesGiveTheSameBits) { ExpectReusedPrefixesGiveTheSameBits(); }
 
 TEST(EngineProperties, PrefixesAreSharedWithinASaltAndNotByThoseWhoOptOut) {
   std::unique_ptr<Engine> engine = Load();

@@ -110,6 +110,22 @@ inline void ExpectNoPagesLost(Engine &engine) {
   EXPECT_EQ(engine.Stats().free_pages, engine.Stats().total_pages);
 }
 
+// A long prompt, so that it has several full pages.
+inline std::string LongPrompt() { return kPrompts[4] + kPrompts[2] + kPrompts[4] + kPrompts[2] + kPrompts[4]; }
+
+inline void ExpectReusedPrefixesGiveTheSameBits() {
+  EngineOptions without;
+  without.enable_prefix_caching = false;
+  std::unique_ptr<Engine> reusing = Load(), plain = Load(without);
+  for (const std::string &end : {"x", "def f():", "x", ""}) {
+    Answer expected = Finish(*Submit(*plain, LongPrompt() + end, Greedy(12)));
+    EXPECT_TRUE(Finish(*Submit(*reusing, LongPrompt() + end, Greedy(12))) == expected) << end;
+  }
+  EXPECT_GT(reusing->Stats().prefix_cache_hits, 0);
+  EXPECT_EQ(plain->Stats().prefix_cache_hits, 0);
+  ExpectNoPagesLost(*reusing);
+}
+
 } // namespace inlay
 
 #endif // INLAY_TEST_E2E_ENGINE_TESTING_H_

@@ -29,9 +29,6 @@ EngineOptions FewPagesAndSmallSteps(uint64_t pages) {
   return options;
 }
 
-// Prompts as above, one of them longer than many windows.
-std::string LongPrompt() { return kPrompts[4] + kPrompts[2] + kPrompts[4] + kPrompts[2] + kPrompts[4]; }
-
 TEST(EngineWindows, ALongSequenceHoldsFewPages) {
   EngineOptions options = SmallSteps();
   options.max_num_seqs = 1;
