@@ -79,8 +79,12 @@ private:
       return "attention";
     if (cast<LinearOp>(anchor).getLibrary())
       return kCublasLt;
-    if (isGpu && cast<LinearOp>(anchor).getScales())
-      return "gemm";
+    if (isGpu && cast<LinearOp>(anchor).getScales()) {
+      // Each step along K is added to the sums, so that a thread has two tiles of them.
+      WeightOp weight = quantizedWeight(cast<LinearOp>(anchor));
+      bool isSwapped = maxRows <= kSwapAbRows / 2 && weight && weight.getPacking() == Packing::Codes16x128;
+      return isSwapped ? "swap_ab" : "gemm";
+    }
     if (WeightOp codes = isGpu ? quantizedWeight(cast<LinearOp>(anchor)) : WeightOp()) {
       bool hasFewRows = maxRows <= tile::targetOf(anchor).costs().getStreamingRows();
       std::string fewReason = hasFewRows ? streamRefusal(anchor, codes) : "";

@@ -92,8 +92,8 @@ void QuantizeActivationsPass::runOnOperation() {
       linear.emitRemark() << "activations stay floats: " << obstacle.getValue();
     if (!quantized.getActivations())
       continue;
-    // Reading the weights takes longer than such a step's products, with codes or floats.
-    if (!isCpu && maxRows <= kSwapAbRows) {
+    // Streams of weights unpack codes in time.
+    if (!isCpu && maxRows <= tile::targetOf(linear).costs().getStreamingRows()) {
       linear.emitRemark() << "activations stay floats: steps of up to " << maxRows << " rows are bound by memory";
       continue;
     }
