@@ -2,6 +2,7 @@
 
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
+#include "runtime/bundle/collective.h"
 #include "runtime/bundle/hash.h"
 #include "runtime/bundle/plan_facts.h"
 #include "runtime/bundle/stages.h"
@@ -47,7 +48,7 @@ std::vector<std::string> KernelFiles(const plan::Target &target) {
   std::vector<std::string> files;
   if (target.kernels())
     for (const plan::Kernel *kernel : *target.kernels())
-      if (kernel->body_type() == plan::KernelBody_Code)
+      if (CodeOf(*kernel))
         files.push_back(directory + kernel->name()->str() + ".cubin");
   return files;
 }

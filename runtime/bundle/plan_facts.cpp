@@ -61,8 +61,11 @@ std::string PlanFacts(const plan::Plan &plan) {
       kernels.push_back({{"name", kernel->name()->str()}, {"views", std::move(views)}});
       if (const plan::LibraryProduct *product = kernel->body_as_LibraryProduct())
         kernels.back()["library"] = product->library()->str();
-      if (const plan::Collective *collective = kernel->body_as_Collective())
+      if (const plan::Collective *collective = kernel->body_as_Collective()) {
         kernels.back()["collective"] = plan::EnumNameCollectiveOp(collective->op());
+        if (collective->code())
+          kernels.back()["exchange_bytes"] = collective->exchange_bytes();
+      }
     }
   }
   // Names of a plan that no compiler wrote may be no UTF-8.

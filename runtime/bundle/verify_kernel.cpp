@@ -55,8 +55,28 @@ absl::Status VerifyLibrary(const plan::Kernel &kernel) {
   return absl::OkStatus();
 }
 
+// A kernel for a collective needs memory that the ranks exchange rows through.
+absl::Status VerifyCollectiveCode(const plan::Kernel &kernel, std::string_view target, uint32_t ranks) {
+  const plan::Collective &collective = *kernel.body_as_Collective();
+  std::string_view name = kernel.name()->string_view();
+  if (!collective.code())
+    return collective.exchange_bytes() == 0
+               ? absl::OkStatus()
+               : BadPlan("'{}' exchanges {} bytes without code", name, collective.exchange_bytes());
+  const plan::Code &code = *collective.code();
+  if (target == "cpu")
+    return BadPlan("'{}' is a collective operation with code, which the target cpu does not run", name);
+  if (ranks > kMaxExchangeRanks)
+    return BadPlan("'{}' has code for {} ranks, expected at most {}", name, ranks, kMaxExchangeRanks);
+  if (code.tensor_maps() != 0 || (code.cluster() && code.cluster()->size() > 0))
+    return BadPlan("'{}' is a collective operation with tensor maps or clusters", name);
+  if (collective.exchange_bytes() == 0 || collective.exchange_bytes() > kMaxBytes)
+    return BadPlan("'{}' exchanges {} bytes, expected 1 to {}", name, collective.exchange_bytes(), kMaxBytes);
+  return absl::OkStatus();
+}
+
 // What ranks exchange must be the rows that the kernel's views say.
-absl::Status VerifyCollective(const plan::Kernel &kernel, uint32_t ranks) {
+absl::Status VerifyCollective(const plan::Kernel &kernel, std::string_view target, uint32_t ranks) {
   const plan::Collective &collective = *kernel.body_as_Collective();
   std::string_view name = kernel.name()->string_view();
   if (ranks == 1)
@@ -80,7 +100,7 @@ absl::Status VerifyCollective(const plan::Kernel &kernel, uint32_t ranks) {
   }
   if (!fits)
     return BadPlan("'{}' has other arguments than rows of {} and {} bytes", name, row_bytes[0], row_bytes[1]);
-  return absl::OkStatus();
+  return VerifyCollectiveCode(kernel, target, ranks);
 }
 
 absl::Status VerifyBody(const plan::Kernel &kernel, std::string_view target, uint32_t ranks) {
@@ -95,7 +115,7 @@ absl::Status VerifyBody(const plan::Kernel &kernel, std::string_view target, uin
       return BadPlan("'{}' uses a library, which the target cpu does not support", name);
     return VerifyLibrary(kernel);
   case plan::KernelBody_Collective:
-    return VerifyCollective(kernel, ranks);
+    return VerifyCollective(kernel, target, ranks);
   default:
     return UnsupportedPlan("kernel '{}' is a {}", name,
                            NameOrNumber(kernel.body_type(), plan::EnumNameKernelBody(kernel.body_type())));

@@ -21,7 +21,14 @@ struct CollectiveOptions {
                                    {plan::Count(plan::Extent_Tokens, 1, 1), 64}};
   plan::BufferKind from = plan::BufferKind_Workspace, to = plan::BufferKind_Workspace;
   uint64_t to_offset = 0;
+  bool has_code = false;
+  uint64_t exchange_bytes = 0;
+  uint32_t tensor_maps = 0;
+  const char *target = "cpu";
 };
+
+// The sum as a kernel for a GPU.
+CollectiveOptions Compiled() { return {.has_code = true, .exchange_bytes = 512, .target = "sm_90a"}; }
 
 // The logits of two ranks, whose 2 * 10 columns are the 16 of the vocabulary and padding.
 CollectiveOptions Logits() {
@@ -37,8 +44,11 @@ std::string PlanError(const CollectiveOptions &options) {
   flatbuffers::FlatBufferBuilder b;
   auto recipe = plan::CreateRecipe(b, CreateSources(b, {"a"}), 16, 16);
   std::vector weights{plan::CreateWeight(b, b.CreateString("w"), plan::DataType_F32, 1024, 0, recipe)};
+  flatbuffers::Offset<plan::Code> code;
+  if (options.has_code)
+    code = plan::CreateCode(b, 0, 0, /*shared_bytes=*/0, /*dependent_launch=*/true, options.tensor_maps);
   auto collective = plan::CreateCollective(b, options.op, options.rows, options.columns, options.type, /*peer=*/0,
-                                           options.result_columns);
+                                           options.result_columns, code, options.exchange_bytes);
   std::vector kernels{
       plan::CreateKernelDirect(b, "k", &options.views, plan::KernelBody_Collective, collective.Union())};
   std::vector arguments{plan::CreateArgument(b, options.from),
@@ -46,8 +56,8 @@ std::string PlanError(const CollectiveOptions &options) {
   std::vector<plan::Count> grid{plan::Count(plan::Extent_One, 1, 1)};
   std::vector launches{plan::CreateLaunchDirect(b, 0, &arguments, &grid)};
   std::vector entries{plan::CreateEntryDirect(b, "mixed", plan::EntryKind_Mixed, 4, 4, 1, 1024, nullptr, &launches)};
-  std::string bytes =
-      FinishPlan(b, plan::CreateTargetDirect(b, "cpu", &kernels, &weights, &entries), {.ranks = options.ranks});
+  std::string bytes = FinishPlan(b, plan::CreateTargetDirect(b, options.target, &kernels, &weights, &entries),
+                                 {.ranks = options.ranks});
   return std::string(VerifyPlan(*plan::GetPlan(bytes.data())).message());
 }
 
@@ -57,6 +67,28 @@ TEST(CollectivePlanTest, SumsInPlaceOrElsewhereAreTaken) {
 }
 
 TEST(CollectivePlanTest, LogitsOfAPaddedVocabularyAreTaken) { EXPECT_EQ(PlanError(Logits()), ""); }
+
+TEST(CollectivePlanTest, CodeNeedsExchangeMemory) {
+  EXPECT_EQ(PlanError(Compiled()), "");
+  CollectiveOptions compiled = Compiled();
+  compiled.exchange_bytes = 0;
+  EXPECT_THAT(PlanError(compiled), HasSubstr("'k' exchanges 0 bytes, expected 1 to"));
+  compiled.exchange_bytes = uint64_t{1} << 49;
+  EXPECT_THAT(PlanError(compiled), HasSubstr("'k' exchanges 562949953421312 bytes, expected 1 to"));
+  EXPECT_THAT(PlanError({.exchange_bytes = 512}), HasSubstr("'k' exchanges 512 bytes without code"));
+}
+
+TEST(CollectivePlanTest, CodeIsForEightRanksOfAGpu) {
+  CollectiveOptions compiled = Compiled();
+  compiled.ranks = 9;
+  EXPECT_THAT(PlanError(compiled), HasSubstr("'k' has code for 9 ranks, expected at most 8"));
+  compiled = Compiled();
+  compiled.target = "cpu";
+  EXPECT_THAT(PlanError(compiled), HasSubstr("'k' is a collective operation with code, which the target cpu"));
+  compiled = Compiled();
+  compiled.tensor_maps = 1;
+  EXPECT_THAT(PlanError(compiled), HasSubstr("'k' is a collective operation with tensor maps or clusters"));
+}
 
 TEST(CollectivePlanTest, OneRankHasNone) {
   EXPECT_THAT(PlanError({.ranks = 1}), HasSubstr("'k' is a collective operation in a plan for one rank"));
