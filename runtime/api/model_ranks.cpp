@@ -26,6 +26,16 @@ absl::Status CheckSize(const char *option, int32_t wanted, uint32_t found, const
                   wanted, path, found, option, wanted));
 }
 
+// NCCL sums in an order that depends on how many rows a step has. The sum of two values has one order.
+absl::Status CheckDeterministic(const CudaRanks &gpus, bool is_deterministic) {
+  if (!is_deterministic || !gpus.uses_nccl() || gpus.size() <= 2)
+    return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format(
+      "--deterministic: {} ranks exchange with NCCL, whose sums depend on the other requests of a step; use "
+      "--distributed-backend peer, or remove --deterministic",
+      gpus.size()));
+}
+
 // How each rank of a plan for several reaches the others.
 std::vector<RankLinks> Connect(const plan::Plan &plan, const std::shared_ptr<RankGroup> &group) {
   std::vector<RankLinks> links(plan.ranks());
@@ -106,6 +116,9 @@ absl::StatusOr<std::unique_ptr<ModelRanks>> ModelRanks::Open(const std::string &
   } else if (result->gpus_) {
     if (absl::Status status = result->gpus_->Choose(result->first().target()); !status.ok())
       return status;
+    result->is_deterministic_ = options.deterministic;
+    if (absl::Status status = CheckDeterministic(*result->gpus_, options.deterministic); !status.ok())
+      return status;
   }
   if (plan.ranks() > 1)
     result->threads_ = std::make_unique<RankThreads>(result->group_);
@@ -148,9 +161,13 @@ std::string ModelRanks::Describe() const {
 }
 
 absl::Status ModelRanks::Load() {
-  if (gpus_ && !first().is_cpu())
+  if (gpus_ && !first().is_cpu()) {
     if (absl::Status status = gpus_->Connect(); !status.ok())
       return status;
+    // Ranks whose memory was found wrong use NCCL now.
+    if (absl::Status status = CheckDeterministic(*gpus_, is_deterministic_); !status.ok())
+      return status;
+  }
   // An error while loading is that of a file or of memory. It is returned as it is, without a log of all ranks.
   std::vector<absl::Status> statuses(size());
   absl::StatusOr<int64_t> job = Post(

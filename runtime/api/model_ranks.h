@@ -49,7 +49,8 @@ private:
   ModelRanks();
 
   std::shared_ptr<RankGroup> group_; // null with one rank
-  std::unique_ptr<CudaRanks> gpus_;  // null on the cpu and with one rank
+  std::unique_ptr<CudaRanks> gpus_;  // null with one rank; not used on the cpu
+  bool is_deterministic_ = false;    // EngineOptions::deterministic
   std::vector<std::unique_ptr<LoadedModel>> models_;
   std::unique_ptr<RankThreads> threads_; // null with one rank; the last member, because its threads use the others
 };

@@ -48,13 +48,17 @@ std::optional<DistributedBackend> ParseDistributedBackend(std::string_view name)
 
 CudaRanks::CudaRanks(std::shared_ptr<RankGroup> group, DistributedBackend backend, std::string nccl)
     : group_(std::move(group)), backend_(backend), nccl_path_(std::move(nccl)), gpus_(group_->size()),
-      exchange_(gpus_.size()), tables_(gpus_.size()), gathered_(gpus_.size()) {}
+      is_open_(gpus_.size()), exchange_(gpus_.size()), tables_(gpus_.size()), gathered_(gpus_.size()) {}
 
 CudaRanks::~CudaRanks() = default;
 
 void CudaRanks::Open(uint32_t rank, const Api &api, const RankGpu &gpu) {
   api_ = &api;
   gpus_[rank] = gpu;
+  is_open_[rank] = true;
+  // The context must be there until all ranks are closed.
+  Context same = nullptr;
+  api.PrimaryContextRetain(&same, gpu.device);
 }
 
 absl::Status CudaRanks::Check(Result result, uint32_t rank, std::string_view doing) const {
@@ -286,21 +290,35 @@ bool CudaRanks::IsStuck() {
 }
 
 void CudaRanks::Close(uint32_t rank) {
-  // The kernels of other ranks write to the memory of this one until they have ended.
+  // Kernels of other ranks write to the memory of this one until they have ended.
   if (!IsStuck())
     for (const RankGpu &gpu : gpus_)
       if (gpu.stream) {
         api_->ContextSetCurrent(gpu.context);
         api_->StreamSynchronize(gpu.stream);
       }
-  api_->ContextSetCurrent(gpus_[rank].context);
-  if (nccl_)
-    nccl_->Close(rank);
-  ClosePeers(rank);
-  if (gathered_[rank] && !IsStuck())
-    api_->MemFree(gathered_[rank]);
-  gathered_[rank] = 0;
   gpus_[rank].stream = nullptr;
+  is_open_[rank] = false;
+  if (std::ranges::none_of(is_open_, [](bool is_open) { return is_open; }))
+    CloseAll();
+}
+
+void CudaRanks::CloseAll() {
+  if (nccl_)
+    nccl_->Close(*api_);
+  for (uint32_t rank = 0; rank < size(); ++rank) {
+    if (!gpus_[rank].context)
+      continue;
+    api_->ContextSetCurrent(gpus_[rank].context);
+    ClosePeers(rank);
+    if (gathered_[rank] && !IsStuck())
+      api_->MemFree(gathered_[rank]);
+    gathered_[rank] = 0;
+    // After a failure NCCL may still be ending in the background.
+    if (!nccl_ || !group_->has_failed())
+      api_->PrimaryContextRelease(gpus_[rank].device);
+    gpus_[rank].context = nullptr;
+  }
 }
 
 void CudaRanks::ClosePeers(uint32_t rank) {

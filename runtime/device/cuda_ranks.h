@@ -35,12 +35,14 @@ public:
 
   uint32_t size() const { return static_cast<uint32_t>(gpus_.size()); }
   void Open(uint32_t rank, const cuda_driver::Api &api, const RankGpu &gpu);
-  // Releases what the rank has. Its graphs must have been destroyed, and its context not yet.
+  // The rank's graphs were destroyed, and its streams not yet. When all ranks are closed, releases what they have.
   void Close(uint32_t rank);
 
   // Decides how the collective operations of the plan run. Allocates nothing. Errors name the kernel or the GPUs that
   // do not do what was asked for.
   absl::Status Choose(const plan::Target &target);
+  // Whether an operation runs on NCCL. Then bits of a row can depend on the rows of the step, with more than two ranks.
+  bool uses_nccl() const { return !why_nccl_.empty(); }
   // Memory that Connect() allocates on the GPU of each rank.
   uint64_t bytes() const;
   // Allocates that memory, checks that each GPU reaches the memory of each other one, and connects NCCL if it is used.
@@ -67,6 +69,7 @@ private:
   absl::Status FillPeers();
   absl::Status ConnectNccl();
   void ClosePeers(uint32_t rank);
+  void CloseAll();
   uint64_t exchange_bytes() const;
   uint64_t gathered_bytes() const;
 
@@ -75,7 +78,8 @@ private:
   const std::string nccl_path_;
   const cuda_driver::Api *api_ = nullptr; // null: no rank has a GPU
   std::vector<RankGpu> gpus_;             // by rank, as are the others
-  const plan::Target *target_ = nullptr;  // that was chosen for
+  std::vector<bool> is_open_;
+  const plan::Target *target_ = nullptr; // that was chosen for
   uint64_t round_bytes_ = 0;
   bool uses_peers_ = false;
   std::string why_nccl_; // empty: it is not used

@@ -40,6 +40,7 @@ struct Api {
   const char *(*error_string)(Result);
   Result (*get_unique_id)(UniqueId *);
   Result (*init_rank)(Handle *, int ranks, UniqueId, int rank, Config *);
+  Result (*finalize)(Handle);
   Result (*destroy)(Handle);
   Result (*abort)(Handle);
   Result (*async_error)(Handle, Result *);
@@ -55,11 +56,6 @@ int TypeOf(plan::DataType type) {
 
 class Library : public Nccl {
 public:
-  ~Library() override {
-    for (uint32_t rank = 0; rank < communicators_.size(); ++rank)
-      Close(rank);
-  }
-
   absl::Status Load(const std::string &path) {
     static const CudaLibrary kLibrary = {"libnccl.so", {}, {"nvidia/nccl/lib"}, {".2", ""}};
     // Sums that switches compute (NVLS) are rounded in another way than those of the GPUs. NCCL reads the variable
@@ -72,6 +68,7 @@ public:
       find(loaded.error_string, "ncclGetErrorString");
       find(loaded.get_unique_id, "ncclGetUniqueId");
       find(loaded.init_rank, "ncclCommInitRankConfig");
+      find(loaded.finalize, "ncclCommFinalize");
       find(loaded.destroy, "ncclCommDestroy");
       find(loaded.abort, "ncclCommAbort");
       find(loaded.async_error, "ncclCommGetAsyncError");
@@ -143,11 +140,18 @@ public:
     }
   }
 
-  void Close(uint32_t rank) override {
-    std::lock_guard lock(communicators_[rank].mutex);
-    if (communicators_[rank].handle)
-      api_.destroy(communicators_[rank].handle);
-    communicators_[rank].handle = nullptr;
+  void Close(const cuda_driver::Api &driver) override {
+    for (const Communicator &communicator : communicators_)
+      if (!communicator.handle)
+        return Abort();
+    if (!ForAll(driver, Clock::now() + timeout_, "ending", [&](uint32_t rank) {
+           return api_.finalize(communicators_[rank].handle);
+         }).ok())
+      return Abort();
+    for (Communicator &communicator : communicators_) {
+      api_.destroy(communicator.handle);
+      communicator.handle = nullptr;
+    }
   }
 
 private:

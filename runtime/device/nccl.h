@@ -42,8 +42,9 @@ public:
   virtual absl::Status AsyncError(uint32_t rank) = 0;
   // Ends operations that run; no more are accepted.
   virtual void Abort() = 0;
-  // Releases the rank's communicator. Graphs with its operations must have been destroyed.
-  virtual void Close(uint32_t rank) = 0;
+  // Releases the communicators of all ranks. Graphs with their operations must have been destroyed, and the contexts
+  // not yet.
+  virtual void Close(const cuda_driver::Api &api) = 0;
 };
 
 } // namespace inlay

@@ -214,6 +214,10 @@ Result ncclCommGetAsyncError(Communicator *communicator, Result *state) {
   communicator->is_settled = true;
   return kOk;
 }
+Result ncclCommFinalize(Communicator *communicator) {
+  communicator->is_settled = false;
+  return kInProgress;
+}
 // The communicator is not deleted, because a graph may still have operations of it.
 Result ncclCommDestroy(Communicator *) { return kOk; }
 Result ncclCommAbort(Communicator *communicator) {
