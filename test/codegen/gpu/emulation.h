@@ -52,7 +52,7 @@ static void *scheduler;
 static Fiber *current;
 static std::vector<Block> *cluster;
 static Barrier clusterBarrier;
-static Index3 gridDim;
+static Index3 gridDim, blockDim;
 // Counts events after which a waiting fiber may be able to continue.
 static unsigned long long progress;
 #define threadIdx (current->thread)
@@ -441,6 +441,7 @@ static void runGrid(void (*body)(), const EmulatedLaunch &launch) {
   }
   kernelBody = body;
   gridDim = {launch.grid[0], launch.grid[1], launch.grid[2]};
+  blockDim = {static_cast<unsigned>(launch.threads), 1, 1};
   for (unsigned z = 0; z < gridDim.z; ++z)
     for (unsigned y = 0; y < gridDim.y; ++y)
       for (unsigned x = 0; x < gridDim.x; x += launch.cluster)

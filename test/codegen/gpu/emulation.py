@@ -52,9 +52,9 @@ def precompiled_header(flags: list[str], folder: pathlib.Path) -> pathlib.Path:
     header = folder / "emulated_kernels.h"
     if not header.exists():
         # These use only functions that the emulation defines, so they are compiled unchanged.
-        text = "\n".join(line for name in ("unpack.h", "unpack_pairs.h", "mma_codes.h") for line in (DEVICE / name).read_text().splitlines()
+        text = "\n".join(line for name in ("unpack.h", "unpack_pairs.h", "mma_codes.h", "peers.h") for line in (DEVICE / name).read_text().splitlines()
                          if not line.startswith("#"))
-        header.write_text(f'#include "{HERE / "emulation_async.h"}"\n{text}\n')
+        header.write_text(f'#include "{HERE / "emulation_peers.h"}"\n{text}\n')
         subprocess.run([*flags, "-x", "c++-header", header, "-o", f"{header}.gch"], check=True)
     return header
 
@@ -94,9 +94,12 @@ def facts_of(bundle: pathlib.Path) -> dict[str, dict]:
 
 
 def run(library: ctypes.CDLL, name: str, pointers: list[int], sizes: list[int], grid: list[int], threads: int, cluster: int,
-        shared_bytes: int, maps: list[TensorMap] = (), late: list[LateWrite] = ()) -> None:
-    """Runs a kernel. `pointers` are the addresses of its arguments, `sizes` are the sizes of the step."""
+        shared_bytes: int, maps: list[TensorMap] = (), late: list[LateWrite] = (), peers: int | None = None) -> None:
+    """Runs a kernel. `pointers` are the addresses of its arguments, `sizes` are the sizes of the step, `peers` is the
+    address of the PeerTable of a collective."""
     values = [*map(ctypes.c_void_p, pointers), *maps, (ctypes.c_int * 6)(*sizes)]
+    if peers is not None:
+        values.append(ctypes.c_void_p(peers))
     given = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
     launch = Launch((ctypes.c_uint * 3)(*grid, *[1] * (3 - len(grid))), threads, cluster, shared_bytes,
                     (LateWrite * len(late))(*late), len(late))

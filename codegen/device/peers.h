@@ -1,0 +1,290 @@
+// Collectives of ranks whose GPUs write each other's memory, without barriers between the ranks.
+//
+// Each rank has exchange memory that all ranks can write: three buffers of `round_bytes`. Collectives are numbered as
+// rounds; round r uses buffer r % 3. A buffer that is not in use is filled with a poison word that no rank sends, so a
+// rank sees by the words themselves which of them have arrived (TensorRT-LLM and FlashInfer call this Lamport). In
+// round r a rank restores the poison in its buffer of round r - 1, whose words it has all read. A faster rank may
+// already write round r + 1, but not r + 2, which uses that buffer again: for it, it needs this rank's words of round r
+// + 1.
+//
+// A block reads words that blocks of the same number push, so that blocks of one launch do not wait for each other.
+// All functions are called by all threads of a grid of one dimension, once in a kernel.
+#pragma once
+#include "peer_access.h"
+
+// As the host fills it: runtime/device/peer_table.h, which has a description of each field.
+struct PeerTable {
+  unsigned long long exchange[8];
+  unsigned long long round_bytes;
+  unsigned rank, ranks;
+  unsigned long long timeout_ns;
+  unsigned round;
+  unsigned arrived;
+  unsigned long long previous_bytes;
+  unsigned failed;
+  unsigned failed_round;
+};
+static_assert(sizeof(PeerTable) == 112, "runtime/device/peer_table.h has the same fields");
+
+// Two halves of -0.0.
+constexpr unsigned poison = 0x80008000u;
+// Words as a rank may send them: -0.0 of 16 bits as 0.0, and the float that looks like the poison, -4.6e-41, as well.
+template <typename T> __device__ __forceinline__ unsigned without_poison(unsigned word) {
+  if constexpr (sizeof(T) == 4)
+    return word == poison ? 0u : word;
+  unsigned low = word & 0xffffu, high = word >> 16;
+  return (low == 0x8000u ? 0u : low) | (high == 0x8000u ? 0u : high << 16);
+}
+template <typename T> __device__ __forceinline__ uint4 without_poison(uint4 words) {
+  return {without_poison<T>(words.x), without_poison<T>(words.y), without_poison<T>(words.z),
+          without_poison<T>(words.w)};
+}
+__device__ __forceinline__ bool has_arrived(uint4 words) {
+  return words.x != poison && words.y != poison && words.z != poison && words.w != poison;
+}
+
+// The sum of the words of all ranks, in the order of the ranks, rounded once, as it may be sent.
+template <typename T, int ranks> __device__ __forceinline__ unsigned sum_words(const unsigned (&words)[ranks]) {
+  if constexpr (sizeof(T) == 4) {
+    float sum = __uint_as_float(words[0]);
+#pragma unroll
+    for (int t = 1; t < ranks; ++t)
+      sum += __uint_as_float(words[t]);
+    return without_poison<T>(static_cast<unsigned>(__float_as_int(sum)));
+  } else {
+    float low = to_float(low_half<T>(words[0])), high = to_float(high_half<T>(words[0]));
+#pragma unroll
+    for (int t = 1; t < ranks; ++t) {
+      low += to_float(low_half<T>(words[t]));
+      high += to_float(high_half<T>(words[t]));
+    }
+    return without_poison<T>(static_cast<unsigned>(pack<T>(low, high)));
+  }
+}
+template <typename T, int ranks> __device__ __forceinline__ uint4 sum_of_ranks(const uint4 (&words)[ranks]) {
+  unsigned x[ranks], y[ranks], z[ranks], w[ranks];
+#pragma unroll
+  for (int t = 0; t < ranks; ++t)
+    x[t] = words[t].x, y[t] = words[t].y, z[t] = words[t].z, w[t] = words[t].w;
+  return {sum_words<T>(x), sum_words<T>(y), sum_words<T>(z), sum_words<T>(w)};
+}
+
+// The elements of 16 bytes.
+template <typename T> constexpr int elements_of_words = 16 / sizeof(T);
+template <typename T> __device__ __forceinline__ bool is_aligned(const T *p) {
+  return reinterpret_cast<unsigned long long>(p) % 16 == 0;
+}
+// p[0..count), and zeros up to 16 bytes, as they are sent.
+template <typename T> __device__ __forceinline__ uint4 load_sent(const T *p, int count) {
+  uint4 words = {0, 0, 0, 0};
+  if (count >= elements_of_words<T> && is_aligned(p)) {
+    words = *reinterpret_cast<const uint4 *>(p);
+  } else {
+    T elements[elements_of_words<T>] = {};
+#pragma unroll
+    for (int i = 0; i < elements_of_words<T>; ++i)
+      if (i < count)
+        elements[i] = p[i];
+    memcpy(&words, elements, 16);
+  }
+  return without_poison<T>(words);
+}
+// p[0..count) = the first elements of `words`.
+template <typename T> __device__ __forceinline__ void store_received(T *p, uint4 words, int count) {
+  if (count >= elements_of_words<T> && is_aligned(p)) {
+    *reinterpret_cast<uint4 *>(p) = words;
+    return;
+  }
+  T elements[elements_of_words<T>];
+  memcpy(elements, &words, 16);
+#pragma unroll
+  for (int i = 0; i < elements_of_words<T>; ++i)
+    if (i < count)
+      p[i] = elements[i];
+}
+
+// A thread's view of the round that runs.
+template <int ranks> struct Round {
+  PeerTable *table;
+  unsigned number, rank;
+  unsigned char *buffers[ranks]; // of this round, by rank
+  unsigned char *own, *previous; // this rank's, and that of the round before
+  unsigned long long previous_bytes;
+  bool failed; // a word did not arrive in time, now or in an earlier round: nothing more is sent or stored
+};
+template <int ranks> __device__ __forceinline__ Round<ranks> begin_round(PeerTable *table) {
+  Round<ranks> round;
+  round.table = table;
+  round.number = read_now(&table->round);
+  round.rank = read_now(&table->rank);
+  round.previous_bytes = read_now(&table->previous_bytes);
+  round.failed = read_now(&table->failed) != 0;
+  unsigned long long bytes = read_now(&table->round_bytes);
+#pragma unroll
+  for (int t = 0; t < ranks; ++t) {
+    auto *exchange = reinterpret_cast<unsigned char *>(read_now(&table->exchange[t]));
+    round.buffers[t] = exchange + round.number % 3 * bytes;
+    if (t == static_cast<int>(round.rank)) {
+      round.own = round.buffers[t];
+      round.previous = exchange + (round.number + 2) % 3 * bytes;
+    }
+  }
+  return round;
+}
+// Thread i of the grid, of n threads, takes words i, i + n and so on.
+__device__ __forceinline__ int first_word() { return static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); }
+__device__ __forceinline__ int next_word() { return static_cast<int>(gridDim.x * blockDim.x); }
+
+template <int ranks>
+__device__ __forceinline__ void push_to_all(const Round<ranks> &round, unsigned long long offset, uint4 words) {
+#pragma unroll
+  for (int t = 0; t < ranks; ++t)
+    push_words(round.buffers[t] + offset, words);
+}
+// Restores the poison in the buffer of the round before.
+template <int ranks> __device__ __forceinline__ void clear_previous(const Round<ranks> &round) {
+  for (unsigned long long i = first_word(); i < round.previous_bytes / 16; i += next_word())
+    reinterpret_cast<uint4 *>(round.previous)[i] = uint4{poison, poison, poison, poison};
+}
+// Fails the round when it has waited for the words of rank `from` for longer than the table allows, or when another
+// thread has failed it. `begin` is the time of the first call, and 0 before it.
+template <int ranks>
+__device__ __forceinline__ void check_time(Round<ranks> &round, unsigned long long &begin, int from) {
+  unsigned long long now = global_time();
+  begin = begin == 0 ? now : begin;
+  bool is_late = now - begin > read_now(&round.table->timeout_ns);
+  if (is_late && claim(&round.table->failed, static_cast<unsigned>(from) + 1))
+    round.table->failed_round = round.number;
+  round.failed = is_late || read_now(&round.table->failed) != 0;
+}
+// words[t] = what lies at `offset` + t * `stride` of this rank's buffer, for t < count, as soon as all of it has
+// arrived; it comes from rank t. The words are undefined if the round fails.
+template <int ranks>
+__device__ __forceinline__ void receive(Round<ranks> &round, uint4 (&words)[ranks], unsigned long long offset,
+                                        unsigned long long stride, int count = ranks) {
+  constexpr int spins_of_check = 1024; // about 1 ms
+  const unsigned char *from = round.own + offset;
+#pragma unroll
+  for (int t = 0; t < ranks; ++t)
+    if (t < count)
+      words[t] = poll_words(from + t * stride);
+  unsigned long long begin = 0;
+  for (int spins = 1; !round.failed; ++spins) {
+    int missing = -1;
+#pragma unroll
+    for (int t = 0; t < ranks; ++t)
+      if (t < count && !has_arrived(words[t])) {
+        missing = t;
+        words[t] = poll_words(from + t * stride);
+      }
+    if (missing < 0)
+      return;
+    if (spins % spins_of_check == 0)
+      check_time(round, begin, missing);
+  }
+}
+// The number after the last round, a multiple of 3: the buffers rotate when the numbers start again.
+constexpr unsigned last_round = 0xffffffffu;
+// `bytes`: of the buffer that this round wrote. The last block to end says so to the next round.
+template <int ranks> __device__ __forceinline__ void end_round(const Round<ranks> &round, unsigned long long bytes) {
+  __syncthreads(); // all threads have read the table
+  PeerTable *table = round.table;
+  if (threadIdx.x != 0 || take_ticket(&table->arrived) != gridDim.x - 1)
+    return;
+  table->arrived = 0;
+  table->previous_bytes = bytes;
+  table->round = round.number + 1 == last_round ? 0 : round.number + 1;
+}
+
+// y[0..count) = the sum of x[0..count) of all ranks. Each rank pushes its elements to slot `rank` of all ranks, and
+// each rank sums them: one hop, and ranks - 1 times the bytes over each link.
+template <int ranks, typename T>
+__device__ __forceinline__ void all_reduce_one_shot(T *y, const T *x, PeerTable *table, int count) {
+  constexpr int elements = elements_of_words<T>;
+  const int words = ceil_div(count, elements);
+  const unsigned long long slot = 16ull * words;
+  // The first elements are on their way while the table is read.
+  uint4 sent = {0, 0, 0, 0};
+  if (first_word() < words)
+    sent = load_sent(x + first_word() * elements, count - first_word() * elements);
+  Round<ranks> round = begin_round<ranks>(table);
+  for (int i = first_word(); i < words && !round.failed; i += next_word()) {
+    push_to_all(round, round.rank * slot + 16ull * i, sent);
+    if (int next = i + next_word(); next < words)
+      sent = load_sent(x + next * elements, count - next * elements);
+  }
+  clear_previous(round);
+  for (int i = first_word(); i < words && !round.failed; i += next_word()) {
+    uint4 received[ranks];
+    receive(round, received, 16ull * i, slot);
+    if (!round.failed)
+      store_received(y + i * elements, sum_of_ranks<T>(received), count - i * elements);
+  }
+  end_round(round, ranks * slot);
+}
+
+// The same in two hops, and 2 * (ranks - 1) / ranks times the bytes over each link: rank p sums part p of the elements,
+// which comes to slots by sender, and pushes the sum to all ranks, behind these slots.
+template <int ranks, typename T>
+__device__ __forceinline__ void all_reduce_two_shot(T *y, const T *x, PeerTable *table, int count) {
+  constexpr int elements = elements_of_words<T>;
+  const int words = ceil_div(count, elements), part = ceil_div(words, ranks);
+  const unsigned long long slot = 16ull * part;
+  Round<ranks> round = begin_round<ranks>(table);
+  for (int i = first_word(); i < part && !round.failed; i += next_word()) {
+    uint4 sent[ranks];
+#pragma unroll
+    for (int p = 0; p < ranks; ++p)
+      if (int word = p * part + i; word < words)
+        sent[p] = load_sent(x + word * elements, count - word * elements);
+#pragma unroll
+    for (int p = 0; p < ranks; ++p)
+      if (p * part + i < words)
+        push_words(round.buffers[p] + round.rank * slot + 16ull * i, sent[p]);
+  }
+  clear_previous(round);
+  const int owned = static_cast<int>(round.rank) * part; // first word of this rank's part
+  for (int i = first_word(); i < part && owned + i < words && !round.failed; i += next_word()) {
+    uint4 received[ranks];
+    receive(round, received, 16ull * i, slot);
+    if (!round.failed)
+      push_to_all(round, (ranks + round.rank) * slot + 16ull * i, sum_of_ranks<T>(received));
+  }
+  for (int i = first_word(); i < part && !round.failed; i += next_word()) {
+    uint4 received[ranks];
+    receive(round, received, ranks * slot + 16ull * i, slot, ceil_div(words - i, part));
+    // The same thread has read these elements of x, which may be y.
+#pragma unroll
+    for (int p = 0; p < ranks; ++p)
+      if (int word = p * part + i; word < words && !round.failed)
+        store_received(y + word * elements, received[p], count - word * elements);
+  }
+  end_round(round, 2 * ranks * slot);
+}
+
+// y[rows][y_columns] = the columns of x[rows][columns] of all ranks side by side, as far as rows of y go.
+template <int ranks, typename T>
+__device__ __forceinline__ void all_gather(T *y, const T *x, PeerTable *table, int rows, int columns, int y_columns) {
+  constexpr int elements = elements_of_words<T>;
+  const int row_words = ceil_div(columns, elements), words = rows * row_words;
+  const unsigned long long slot = 16ull * words;
+  Round<ranks> round = begin_round<ranks>(table);
+  for (int i = first_word(); i < words && !round.failed; i += next_word()) {
+    int row = i / row_words, column = i % row_words * elements;
+    if (static_cast<int>(round.rank) * columns + column < y_columns)
+      push_to_all(round, round.rank * slot + 16ull * i,
+                  load_sent(x + static_cast<long long>(row) * columns + column, columns - column));
+  }
+  clear_previous(round);
+  for (int i = first_word(); i < words && !round.failed; i += next_word()) {
+    int row = i / row_words, column = i % row_words * elements;
+    uint4 received[ranks];
+    receive(round, received, 16ull * i, slot, min(ranks, ceil_div(y_columns - column, columns)));
+#pragma unroll
+    for (int t = 0; t < ranks; ++t)
+      if (int first = t * columns + column; first < y_columns && !round.failed)
+        store_received(y + static_cast<long long>(row) * y_columns + first, received[t],
+                       min(columns - column, y_columns - first));
+  }
+  end_round(round, ranks * slot);
+}
