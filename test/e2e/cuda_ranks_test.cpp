@@ -6,9 +6,10 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <map>
+#include <regex>
 #include <thread>
 
 namespace inlay {
@@ -257,6 +258,42 @@ TEST_F(CudaRanksTest, AFailureEndsTheWaitForAGpu) {
   Set("FAKE_STUCK", "0");
   group_->Fail(absl::UnavailableError("rank 1: out of luck"));
   EXPECT_EQ(Message(devices_[0]->WaitForEvent(*event)), "rank 1: out of luck");
+}
+
+// The struct of kernels is declared in a header that the host cannot compile.
+TEST(PeerTableTest, HasTheFieldsOfKernels) {
+  std::ifstream file("codegen/device/peers.h");
+  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  std::smatch body;
+  ASSERT_TRUE(std::regex_search(text, body, std::regex(R"(struct PeerTable \{([^}]*)\})")));
+  std::string found;
+  size_t offset = 0;
+  const std::string fields = body[1];
+  const std::regex declaration(R"((unsigned long long|unsigned) ([^;]*);)");
+  for (std::sregex_iterator it(fields.begin(), fields.end(), declaration), end; it != end; ++it) {
+    const size_t size = (*it)[1] == "unsigned" ? 4 : 8;
+    const std::string names = (*it)[2];
+    const std::regex name(R"((\w+)(\[(\d+)\])?)");
+    for (std::sregex_iterator at(names.begin(), names.end(), name); at != end; ++at) {
+      found += (*at)[1].str() + " " + std::to_string(offset) + "\n";
+      offset += size * ((*at)[3].matched ? std::stoul((*at)[3]) : 1);
+    }
+  }
+  EXPECT_EQ(offset, sizeof(PeerTable));
+  std::string expected;
+#define EXPECT_FIELD(field) expected += #field " " + std::to_string(offsetof(PeerTable, field)) + "\n"
+  EXPECT_FIELD(exchange);
+  EXPECT_FIELD(round_bytes);
+  EXPECT_FIELD(rank);
+  EXPECT_FIELD(ranks);
+  EXPECT_FIELD(timeout_ns);
+  EXPECT_FIELD(round);
+  EXPECT_FIELD(arrived);
+  EXPECT_FIELD(previous_bytes);
+  EXPECT_FIELD(failed);
+  EXPECT_FIELD(failed_round);
+#undef EXPECT_FIELD
+  EXPECT_EQ(found, expected);
 }
 
 TEST(PeerRoundsTest, NameTheLaunchOfARound) {
