@@ -6,6 +6,7 @@
 #include "runtime/api/engine_loop.h"
 #include "runtime/api/engine_stats.h"
 #include "runtime/api/plan_memory.h"
+#include "runtime/device/cuda_ranks.h"
 #include "runtime/sample/sampling_params.h"
 
 #include "fmt/format.h"
@@ -73,6 +74,9 @@ absl::Status CheckOptions(const EngineOptions &options) {
   if (!(options.distributed_timeout > 0 && options.distributed_timeout <= 1e6))
     return absl::InvalidArgumentError(
         fmt::format("--distributed-timeout is {}, expected seconds in (0, 1000000]", options.distributed_timeout));
+  if (!ParseDistributedBackend(options.distributed_backend))
+    return absl::InvalidArgumentError(
+        fmt::format("--distributed-backend is '{}', expected auto, peer or nccl", options.distributed_backend));
   if (options.threads < 0)
     return absl::InvalidArgumentError(
         fmt::format("--threads is {}, expected 0 (one per core) or more", options.threads));

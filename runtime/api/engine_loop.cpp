@@ -74,6 +74,7 @@ EngineLoop::EngineLoop(std::unique_ptr<ModelRanks> ranks, std::unique_ptr<Drafte
   stats_.target = memory.target;
   stats_.device = memory.device;
   stats_.ranks = memory.ranks;
+  stats_.distributed = ranks_->Describe();
   stats_.weights_seconds = model_->weights_seconds();
   stats_.weights_bytes = memory.weights_bytes;
   stats_.workspace_bytes = memory.workspace_bytes;

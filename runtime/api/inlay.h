@@ -164,8 +164,12 @@ struct EngineOptions {
   int32_t tensor_parallel_size = 0;   // that run a stage together
   int32_t pipeline_parallel_size = 0; // stages
   double distributed_timeout = 10;    // seconds that a rank waits for another one, then all requests fail
-  int32_t max_waiting = 0;            // maximum waiting requests, then ResourceExhausted; 0: no limit
-  bool enforce_eager = false;         // no CUDA graphs
+  // How ranks on GPUs exchange values: "peer" (kernels access the memory of the other GPUs), "nccl", or "auto": peer
+  // where the GPUs can and the bundle has code for it, else nccl. Ranks on the cpu take "auto".
+  std::string distributed_backend = "auto";
+  std::string nccl = {};      // path of libnccl.so.2 or its directory, if it is used; empty: searched
+  int32_t max_waiting = 0;    // maximum waiting requests, then ResourceExhausted; 0: no limit
+  bool enforce_eager = false; // no CUDA graphs
   bool enable_prefix_caching = true;
   std::string scheduling_policy = "fcfs";        // or "priority"
   std::string preemption_mode = "recompute";     // or "swap": KV pages are copied to host memory and back
@@ -227,7 +231,8 @@ struct MemoryPlan {
 struct EngineStats {
   std::string target; // of the bundle: "cpu", "sm_90a"
   std::string device;
-  int32_t ranks = 1; // of all stages; sizes in bytes are those of the first rank
+  int32_t ranks = 1;       // of all stages; sizes in bytes are those of the first rank
+  std::string distributed; // where several ranks run and exchange: "GPUs 0, 1 through peer memory"; empty: one rank
   double load_seconds = 0;
   double weights_seconds = 0; // of load_seconds: making and transferring weights
   uint64_t weights_bytes = 0;

@@ -1,6 +1,7 @@
 #include "runtime/api/model_ranks.h"
 
 #include "fmt/format.h"
+#include "runtime/device/cuda_ranks.h"
 #include "runtime/distributed/cpu_communicator.h"
 
 #include <algorithm>
@@ -23,6 +24,16 @@ absl::Status CheckSize(const char *option, int32_t wanted, uint32_t found, const
   return absl::InvalidArgumentError(
       fmt::format("{} is {}, but {} was compiled for {}; remove the option, or compile the model with {} {}", option,
                   wanted, path, found, option, wanted));
+}
+
+// NCCL sums in an order that depends on how many rows a step has. The sum of two values has one order.
+absl::Status CheckDeterministic(const CudaRanks &gpus, bool is_deterministic) {
+  if (!is_deterministic || !gpus.uses_nccl() || gpus.size() <= 2)
+    return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format(
+      "--deterministic: {} ranks exchange with NCCL, whose sums depend on the other requests of a step; use "
+      "--distributed-backend peer, or remove --deterministic",
+      gpus.size()));
 }
 
 // How each rank of a plan for several reaches the others.
@@ -50,6 +61,10 @@ std::vector<RankLinks> Connect(const plan::Plan &plan, const std::shared_ptr<Ran
 }
 
 } // namespace
+
+ModelRanks::ModelRanks() = default;
+
+ModelRanks::~ModelRanks() = default;
 
 absl::StatusOr<std::unique_ptr<ModelRanks>> ModelRanks::Open(const std::string &path, const EngineOptions &options,
                                                              const DeviceWrapper &wrap) {
@@ -79,6 +94,11 @@ absl::StatusOr<std::unique_ptr<ModelRanks>> ModelRanks::Open(const std::string &
                                                       std::chrono::duration<double>(options.distributed_timeout)));
     links = Connect(plan, result->group_);
     own.threads = ThreadsOfRank(options.threads, plan.ranks());
+    result->gpus_ = std::make_unique<CudaRanks>(
+        result->group_, ParseDistributedBackend(options.distributed_backend).value_or(DistributedBackend::kAuto),
+        options.nccl);
+    for (RankLinks &of_rank : links)
+      of_rank.gpus = result->gpus_.get();
   }
   for (RankLinks &of_rank : links) {
     absl::StatusOr<std::unique_ptr<LoadedModel>> model = LoadedModel::Open(bundle, own, wrap, std::move(of_rank));
@@ -86,6 +106,19 @@ absl::StatusOr<std::unique_ptr<ModelRanks>> ModelRanks::Open(const std::string &
       return model.status();
     result->models_.push_back(*std::move(model));
     own.target = result->first().target_name(); // all ranks run the target of the first one
+  }
+  if (result->gpus_ && result->first().is_cpu()) {
+    if (options.distributed_backend != "auto")
+      return absl::InvalidArgumentError(
+          fmt::format("--distributed-backend {} is for GPUs, but {} runs on the target cpu, whose ranks exchange in "
+                      "host memory; remove the option",
+                      options.distributed_backend, path));
+  } else if (result->gpus_) {
+    if (absl::Status status = result->gpus_->Choose(result->first().target()); !status.ok())
+      return status;
+    result->is_deterministic_ = options.deterministic;
+    if (absl::Status status = CheckDeterministic(*result->gpus_, options.deterministic); !status.ok())
+      return status;
   }
   if (plan.ranks() > 1)
     result->threads_ = std::make_unique<RankThreads>(result->group_);
@@ -121,7 +154,20 @@ uint64_t ModelRanks::LargestPageBytes() const {
   return bytes;
 }
 
+std::string ModelRanks::Describe() const {
+  if (size() == 1)
+    return "";
+  return first().is_cpu() ? fmt::format("{} threads of ranks in host memory", size()) : gpus_->Describe();
+}
+
 absl::Status ModelRanks::Load() {
+  if (gpus_ && !first().is_cpu()) {
+    if (absl::Status status = gpus_->Connect(); !status.ok())
+      return status;
+    // Ranks whose memory was found wrong use NCCL now.
+    if (absl::Status status = CheckDeterministic(*gpus_, is_deterministic_); !status.ok())
+      return status;
+  }
   // An error while loading is that of a file or of memory. It is returned as it is, without a log of all ranks.
   std::vector<absl::Status> statuses(size());
   absl::StatusOr<int64_t> job = Post(

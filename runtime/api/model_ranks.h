@@ -10,14 +10,17 @@ namespace inlay {
 // A bundle for one rank has one model and no threads.
 class ModelRanks {
 public:
+  ~ModelRanks();
   // Opens the bundle and the device of each rank. Nothing is allocated on the devices.
   static absl::StatusOr<std::unique_ptr<ModelRanks>> Open(const std::string &path, const EngineOptions &options,
                                                           const DeviceWrapper &wrap);
   // Plans the memory of all ranks (LoadedModel::PlanMemory). They have the same number of KV pages, that of the rank
   // with room for the fewest, because they share the scheduler's page tables. Pages have other sizes in other stages.
   absl::Status PlanMemory(const EngineOptions &options, const MemoryPlan *draft = nullptr);
-  // Loads all ranks at once. Each reads its own part of the weights.
+  // Connects the GPUs and loads all ranks at once. Each reads its own part of the weights.
   absl::Status Load();
+  // Where the ranks run and how they exchange values: EngineStats::distributed.
+  std::string Describe() const;
 
   uint32_t size() const { return static_cast<uint32_t>(models_.size()); }
   LoadedModel &rank(uint32_t rank) const { return *models_[rank]; }
@@ -43,7 +46,11 @@ public:
   void Stop() { threads_.reset(); }
 
 private:
+  ModelRanks();
+
   std::shared_ptr<RankGroup> group_; // null with one rank
+  std::unique_ptr<CudaRanks> gpus_;  // null with one rank; not used on the cpu
+  bool is_deterministic_ = false;    // EngineOptions::deterministic
   std::vector<std::unique_ptr<LoadedModel>> models_;
   std::unique_ptr<RankThreads> threads_; // null with one rank; the last member, because its threads use the others
 };

@@ -193,11 +193,20 @@ absl::StatusOr<StepResult> StepRunner::Collect(const LaunchedStep &step) {
   const uint32_t sampling = ranks_.sampling_rank();
   StepResult result;
   result.tokens = {ranks_.rank(sampling).buffers(slot).tokens, static_cast<size_t>(step.logits_rows)};
-  // A later step reuses the buffers of this one, which all ranks read, so this waits for all of them.
+  // A later step reuses the buffers of this one, which all ranks read, so this waits for all of them. After a failure
+  // the others do not wait, and say what they know: a rank that waited in vain names the one that it waited for.
+  std::string failures;
+  for (uint32_t rank = 0; rank < ranks_.size(); ++rank)
+    if (absl::Status status = ranks_.rank(rank).device().WaitForEvent(step.command->events[rank]); !status.ok()) {
+      if (ranks_.size() == 1)
+        return status;
+      failures += fmt::format("rank {}: {}; ", rank, std::string(status.message()));
+    }
+  if (!failures.empty())
+    return ranks_.Fail(absl::UnavailableError(
+        fmt::format("step {} has failed: {}the engine cannot continue", step.command->number, failures)));
   for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
     LoadedModel &model = ranks_.rank(rank);
-    if (absl::Status status = model.device().WaitForEvent(step.command->events[rank]); !status.ok())
-      return status;
     if (!model.is_last_stage())
       continue;
     auto [token, other] =

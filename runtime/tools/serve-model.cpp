@@ -118,6 +118,8 @@ absl::Status Run(Flags flags) {
   fmt::print("serve-model: {} on http{}://{}{}{}:{}\n", flags.service.bundle,
              flags.server.certificate_file.empty() ? "" : "s", is_ipv6 ? "[" : "", flags.server.host,
              is_ipv6 ? "]" : "", (*server)->port());
+  if (!flags.quiet && stats.ranks > 1)
+    fmt::print("serve-model: {} ranks: {}\n", stats.ranks, stats.distributed);
   if (!flags.quiet)
     fmt::print("serve-model: {}; up to {} sequences of {} tokens at once, {} tokens of KV pages; loaded in {:.2f} s\n",
                stats.device, stats.max_num_seqs, stats.max_model_len, stats.kv_cache_tokens, stats.load_seconds);
