@@ -382,7 +382,7 @@ TEST(RankFailure, AStallAfterTheLastCallEndsTheOthers) {
 // Rank 0 waits for rank 2, which waits for rank 1, which computes. Rank 0 waits longer than the timeout, but no rank
 // computes as long.
 TEST(RankFailure, ARankThatWaitsWhileOthersGoOnIsNotLate) {
-  constexpr auto kTimeout = 1s;
+  constexpr std::chrono::milliseconds kTimeout = 1s;
   Ranks ranks(3, kTimeout);
   auto compute = [&](uint32_t rank) {
     ranks.group->SetWork(rank, "computing");
