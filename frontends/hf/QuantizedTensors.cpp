@@ -57,7 +57,7 @@ public:
     case TensorLayout::kBitsAndBytes4:
       source.tensor = Tensor(".weight", {rows * columns / 2, 1}, "U8");
       source.flat = true;
-      source.fields = WordFields{.bits = 4, .order = Order::kHighFirst};
+      source.fields = WordFields{.bits = 4, .word = 8, .order = Order::kHighFirst};
       break;
     case TensorLayout::kFloats:
       source = Floats(/*makes_scales=*/false);
