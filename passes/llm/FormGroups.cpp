@@ -309,6 +309,9 @@ private:
     Group &group = newGroup(op, isa<SampleOp>(op) ? "sample" : isa<CollectiveInterface>(op) ? "collective" : "rows");
     auto norm = dyn_cast<NormInterface>(op);
     bool isRowWise = isa<GatherRowsOp>(op) || isLookup(op) || isElementwise(op) || (norm && !norm.getGroup());
+    if (auto gather = dyn_cast<GatherColumnsOp>(op))
+      gather.emitRemark() << "is a kernel of its own: '" << gather.getOrder()
+                          << "' has the order in which the checkpoint sorted columns before it quantized them";
     if (separateAll || !isRowWise)
       return;
     for (Operation *next = op->getNextNode(); next; next = next->getNextNode())

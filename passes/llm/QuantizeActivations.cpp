@@ -26,7 +26,7 @@ static bool hasLogitRows(Value value) {
   Operation *op = value.getDefiningOp();
   if (!op || isa<GatherRowsOp>(op))
     return static_cast<bool>(op);
-  return isa<NormInterface>(op) && hasLogitRows(op->getOperand(0));
+  return isa<NormInterface, GatherColumnsOp>(op) && hasLogitRows(op->getOperand(0));
 }
 
 /// Why the activations of `linear` stay floats in a wide step; empty if they need not.
