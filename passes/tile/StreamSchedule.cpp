@@ -92,8 +92,8 @@ tile::StreamAttr inlay::chooseStream(const LinearShape &shape, tile::TargetAttr 
     // Two steps of rows ahead, one where they are scaled: more were compiled with spills. The loop goes through as many
     // steps in a turn, which all warps have.
     int64_t depth = rows == 1 ? 1 : std::clamp<int64_t>((isTight ? 16 : 32) / fragments, 1, 2);
-    // 3 tiles of weights on the right beside two steps of rows were compiled with spills.
-    if (atoms % (tileAtoms * warps * depth) != 0 || (cols == kGroupRows && tiles > 2))
+    // 3 tiles of weights on the right or 2 on the left beside two steps of rows were compiled with spills.
+    if (atoms % (tileAtoms * warps * depth) != 0 || tiles > (cols == kGroupRows ? 2 : 1))
       depth = 1;
     return tile::StreamAttr::get(target.getContext(), blocksOf(cols), warps, cols, tileAtoms * kAtomColumns, stages,
                                  tiles, rows, depth, slots, target.slotSharedBytes(slots));
