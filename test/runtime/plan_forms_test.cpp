@@ -120,9 +120,9 @@ TEST(PlanForms, StorageOfWeights) {
 // Integers are orders of columns: one row.
 TEST(PlanForms, OrdersOfColumns) {
   const TestSource order{"g", {{plan::RecipeOp_Reshape}, {.op = plan::RecipeOp_ColumnOrder, .block = 4}}};
-  absl::Status status = Verify({.weights = {{.sources = {order}, .rows = 1, .type = plan::DataType_I32}}});
+  absl::Status status = Verify({.weights = {{.rows = 1, .type = plan::DataType_I32, .sources = {order}}}});
   EXPECT_TRUE(status.ok()) << status;
-  EXPECT_THAT(Unsupported({.weights = {{.sources = {order}, .rows = 2, .type = plan::DataType_I32}}}),
+  EXPECT_THAT(Unsupported({.weights = {{.rows = 2, .type = plan::DataType_I32, .sources = {order}}}}),
               HasSubstr("weight 'w' has elements I32"));
 }
 
