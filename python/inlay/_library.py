@@ -17,7 +17,7 @@ from typing import Any
 from inlay._errors import (BY_STATUS, FailedPreconditionError, InlayError, InternalError, InvalidArgumentError,
                            NotFoundError)
 
-ABI_VERSION = 1004
+ABI_VERSION = 1005
 """INLAY_ABI_VERSION of the inlay.h that the declarations below match."""
 
 OK, END, TIMEOUT = 0, 100, 101
@@ -49,6 +49,7 @@ class EngineOptions(ctypes.Structure):
         ("tensor_parallel_size", c_int32),
         ("pipeline_parallel_size", c_int32),
         ("distributed_timeout", c_double),
+        ("distributed_backend", c_char_p),
     ]
 
 

@@ -44,7 +44,8 @@ class LLM:
                  preemption_mode: str = "recompute", swap_space_bytes: int = 4 << 30, watchdog_seconds: float = 0,
                  trace_path: str | os.PathLike[str] = "", speculative_model: str | os.PathLike[str] = "",
                  weights_source: str | os.PathLike[str] = "", tensor_parallel_size: int = 0,
-                 pipeline_parallel_size: int = 0, distributed_timeout: float = 10, **vllm_options: Any):
+                 pipeline_parallel_size: int = 0, distributed_timeout: float = 10,
+                 distributed_backend: str = "auto", **vllm_options: Any):
         """Loads a model.
 
         model: path of the bundle that compile-model wrote.
@@ -69,6 +70,7 @@ class LLM:
         tensor_parallel_size, pipeline_parallel_size: ranks that run each layer, and stages. The bundle was compiled for
             them, and other numbers are an error; 0: use the bundle's.
         distributed_timeout: seconds that a rank of such a bundle waits for another one, before all requests fail.
+        distributed_backend: how the ranks of such a bundle exchange values on GPUs: "auto", "peer" or "nccl".
         vllm_options: options of vLLM's LLM that are fixed when the model is compiled, such as dtype="auto"; only values
             that change nothing are accepted."""
         options = {name: value for name, value in locals().items() if name not in ("self", "model", "vllm_options")}

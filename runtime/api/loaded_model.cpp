@@ -5,6 +5,7 @@
 #include "runtime/api/plan_memory.h"
 #include "runtime/bundle/cache_groups.h"
 #include "runtime/bundle/weight_loader.h"
+#include "runtime/device/cuda_ranks.h"
 #include "runtime/sample/sampling_params.h"
 
 #include <algorithm>
@@ -100,8 +101,7 @@ struct OpenedTarget {
 };
 
 // Opens the requested target, or the first that this machine can run: GPU targets come before the cpu.
-absl::StatusOr<OpenedTarget> OpenTarget(const Bundle &bundle, const EngineOptions &options,
-                                        Communicator *communicator) {
+absl::StatusOr<OpenedTarget> OpenTarget(const Bundle &bundle, const EngineOptions &options, const DeviceRank &rank) {
   std::vector<std::string> wanted;
   if (!options.target.empty())
     wanted.push_back(options.target);
@@ -118,7 +118,7 @@ absl::StatusOr<OpenedTarget> OpenTarget(const Bundle &bundle, const EngineOption
       return absl::InvalidArgumentError(
           fmt::format("{}: has no target '{}', only {}; compile the model with --target {}", bundle.path(), name,
                       bundle.TargetNames(), name));
-    absl::StatusOr<std::unique_ptr<Device>> device = OpenDevice(name, options.threads, options.cublaslt, communicator);
+    absl::StatusOr<std::unique_ptr<Device>> device = OpenDevice(name, options.threads, options.cublaslt, rank);
     if (device.ok())
       return OpenedTarget{target, *std::move(device)};
     if (first_error.ok())
@@ -136,7 +136,10 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Open(std::shared_ptr<c
   model->bundle_ = std::move(bundle);
   model->links_ = std::move(links);
   model->place_ = PlaceOfRank(model->bundle_->plan(), model->links_.rank);
-  absl::StatusOr<OpenedTarget> opened = OpenTarget(*model->bundle_, options, model->links_.stage.get());
+  const RankLinks &own = model->links_;
+  absl::StatusOr<OpenedTarget> opened = OpenTarget(*model->bundle_, options,
+                                                   {model->place_.of_stage.index, model->place_.of_stage.count,
+                                                    StageCount(model->model()), own.stage.get(), own.gpus});
   if (!opened.ok())
     return opened.status();
   model->target_ = opened->target;
@@ -145,7 +148,8 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Open(std::shared_ptr<c
 }
 
 absl::StatusOr<MemoryPlan> LoadedModel::PlanMemory(const EngineOptions &options, const MemoryPlan *draft) const {
-  return inlay::PlanMemory(bundle_->plan(), *target_, place_.stage, *device_, options, draft);
+  return inlay::PlanMemory(bundle_->plan(), *target_, place_.stage, *device_, options, draft,
+                           links_.gpus ? links_.gpus->bytes() : 0);
 }
 
 absl::Status LoadedModel::Load() {

@@ -55,6 +55,7 @@ struct RankLinks {
   uint32_t rank = 0;
   std::unique_ptr<Communicator> stage;    // the ranks that run its stage together; null if the bundle is for one rank
   std::unique_ptr<Communicator> pipeline; // a rank of each stage, in their order; null if there is one stage
+  CudaRanks *gpus = nullptr;              // of the ranks, if they run on GPUs; null if the bundle is for one rank
 };
 
 class LoadedModel {
@@ -75,6 +76,7 @@ public:
   const plan::Model &model() const { return *bundle_->plan().model(); }
   const std::string &path() const { return bundle_->path(); }
   bool is_cpu() const { return target_->name()->string_view() == "cpu"; }
+  const plan::Target &target() const { return *target_; }
   std::string target_name() const { return target_->name()->str(); }
   // The number of the step that runs next, for the rank's communicators.
   void BeginStep(int64_t number) {

@@ -48,7 +48,8 @@ CacheShape CacheShapeOf(const plan::Model &model) {
 }
 
 absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target &target, uint32_t stage,
-                                      const Device &device, const EngineOptions &options, const MemoryPlan *draft) {
+                                      const Device &device, const EngineOptions &options, const MemoryPlan *draft,
+                                      uint64_t exchange_bytes) {
   const plan::Model &model = *plan.model();
   const bool is_last = stage + 1 == StageCount(model);
   auto lowered = [](std::string_view flag, int32_t wanted, uint32_t bound) -> absl::StatusOr<int32_t> {
@@ -87,7 +88,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target
       memory.workspace_bytes = std::max(memory.workspace_bytes, entry->workspace_bytes());
   MetadataLayout layout(CapacityOf(model));
   memory.buffers_bytes = StepsInFlight(model) * (layout.bytes + TokensBytes(model)) + layout.penalty_bytes +
-                         (is_last ? LogitsBytes(model) : 0);
+                         (is_last ? LogitsBytes(model) : 0) + exchange_bytes;
   if (draft)
     memory.draft_bytes = draft->weights_bytes + draft->workspace_bytes + draft->buffers_bytes;
   uint64_t fixed = memory.weights_bytes + memory.workspace_bytes + memory.buffers_bytes + memory.draft_bytes;
@@ -152,7 +153,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target
     memory.draft_bytes +=
         std::max(draft->bytes_per_page, static_cast<uint64_t>(draft_share * static_cast<double>(pages)));
   memory.explanation = fmt::format(
-      "{}{}: {:.0f} MiB free, {:.0f} usable; weights {:.1f}, activations {:.1f}, step buffers {:.1f} MiB{}; "
+      "{}{}: {:.0f} MiB free, {:.0f} usable; weights {:.1f}, activations {:.1f}, step buffers {:.1f} MiB{}{}; "
       "{} pages of {} "
       "tokens ({:.1f} MiB), limited by {}: {} tokens, {} sequences of {}",
       (StageCount(model) == 1 ? "" : fmt::format("stage {} of {}, ", stage, StageCount(model))) +
@@ -160,6 +161,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target
       memory.device, static_cast<double>(memory.free_bytes) / kMiB, static_cast<double>(memory.usable_bytes) / kMiB,
       static_cast<double>(memory.weights_bytes) / kMiB, static_cast<double>(memory.workspace_bytes) / kMiB,
       static_cast<double>(memory.buffers_bytes) / kMiB,
+      exchange_bytes > 0 ? fmt::format(" ({:.1f} for what ranks exchange)", mib(exchange_bytes)) : "",
       draft ? fmt::format(", draft model {:.1f} MiB", mib(memory.draft_bytes)) : "", pages, memory.page_size,
       static_cast<double>(memory.kv_cache_bytes) / kMiB, limit, memory.kv_cache_tokens, memory.full_length_sequences,
       memory.max_model_len);

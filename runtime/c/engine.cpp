@@ -45,6 +45,7 @@ absl::StatusOr<EngineOptions> FromC(const inlay_engine_options *given) {
   text(options.trace_path, result.trace_path);
   text(options.speculative_model, result.speculative_model);
   text(options.weights_source, result.weights_source);
+  text(options.distributed_backend, result.distributed_backend);
   result.threads = options.threads;
   result.enforce_eager = options.enforce_eager != 0;
   result.gpu_memory_utilization = options.gpu_memory_utilization;

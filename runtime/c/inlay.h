@@ -38,7 +38,7 @@ extern "C" {
 
 /* The version of this header: major * 1000 + minor. A program can use a library with the same major version and the
  * same or a later minor version. Minor versions only add to the interface. */
-#define INLAY_ABI_VERSION 1004
+#define INLAY_ABI_VERSION 1005
 
 /* The library's INLAY_ABI_VERSION. */
 INLAY_API int32_t inlay_abi_version(void);
@@ -84,29 +84,30 @@ typedef struct inlay_engine inlay_engine;
 
 typedef struct inlay_engine_options {
   size_t struct_size;
-  const char *target;             /* "cpu", "sm_90a"; NULL: the GPU's if it can run, else cpu */
-  int32_t threads;                /* host threads; 0: one per core */
-  int32_t enforce_eager;          /* not 0: no CUDA graphs */
-  double gpu_memory_utilization;  /* in (0, 1]: fraction of GPU memory for weights, workspace and KV pages */
-  uint64_t kv_cache_bytes;        /* size of the KV cache; 0: the memory that is left */
-  int32_t max_model_len;          /* tokens of a sequence, at most the bundle's limit; 0: that limit */
-  int32_t max_num_seqs;           /* sequences in one step, at most the bundle's limit; 0: that limit */
-  int32_t max_num_batched_tokens; /* tokens in one step, at most the bundle's limit; 0: that limit */
-  int32_t max_waiting;            /* maximum waiting requests, then INLAY_RESOURCE_EXHAUSTED; 0: no limit */
-  int32_t enable_prefix_caching;  /* 1: prompts with a common prefix share its keys and values */
-  int32_t deterministic;          /* not 0: results do not depend on other requests; always so on the cpu */
-  int32_t async_scheduling;       /* plan the next step while one runs: 1 yes, 0 no, -1 only on a GPU */
-  int32_t num_speculative_tokens; /* draft tokens per step, from n-grams of the sequence; 0: off */
-  const char *scheduling_policy;  /* "fcfs" (NULL) or "priority" */
-  const char *preemption_mode;    /* "recompute" (NULL) or "swap": KV pages are copied to host memory and back */
-  uint64_t swap_space_bytes;      /* host memory for "swap" */
-  double watchdog_seconds;        /* a step that takes longer fails all requests; 0: no limit */
-  const char *trace_path;         /* a Chrome trace of the scheduler is written here; NULL: none */
-  const char *speculative_model;  /* bundle of a smaller model that proposes draft tokens; NULL: none. Since 1.1 */
-  const char *weights_source;     /* checkpoint of a bundle with linked weights; NULL: as compiled. Since 1.2 */
-  int32_t tensor_parallel_size;   /* ranks that run each layer, those of the bundle; 0: any. Since 1.4 */
-  int32_t pipeline_parallel_size; /* stages, those of the bundle; 0: any. Since 1.4 */
-  double distributed_timeout;     /* seconds that a rank waits for another one, then all requests fail. Since 1.4 */
+  const char *target;              /* "cpu", "sm_90a"; NULL: the GPU's if it can run, else cpu */
+  int32_t threads;                 /* host threads; 0: one per core */
+  int32_t enforce_eager;           /* not 0: no CUDA graphs */
+  double gpu_memory_utilization;   /* in (0, 1]: fraction of GPU memory for weights, workspace and KV pages */
+  uint64_t kv_cache_bytes;         /* size of the KV cache; 0: the memory that is left */
+  int32_t max_model_len;           /* tokens of a sequence, at most the bundle's limit; 0: that limit */
+  int32_t max_num_seqs;            /* sequences in one step, at most the bundle's limit; 0: that limit */
+  int32_t max_num_batched_tokens;  /* tokens in one step, at most the bundle's limit; 0: that limit */
+  int32_t max_waiting;             /* maximum waiting requests, then INLAY_RESOURCE_EXHAUSTED; 0: no limit */
+  int32_t enable_prefix_caching;   /* 1: prompts with a common prefix share its keys and values */
+  int32_t deterministic;           /* not 0: results do not depend on other requests; always so on the cpu */
+  int32_t async_scheduling;        /* plan the next step while one runs: 1 yes, 0 no, -1 only on a GPU */
+  int32_t num_speculative_tokens;  /* draft tokens per step, from n-grams of the sequence; 0: off */
+  const char *scheduling_policy;   /* "fcfs" (NULL) or "priority" */
+  const char *preemption_mode;     /* "recompute" (NULL) or "swap": KV pages are copied to host memory and back */
+  uint64_t swap_space_bytes;       /* host memory for "swap" */
+  double watchdog_seconds;         /* a step that takes longer fails all requests; 0: no limit */
+  const char *trace_path;          /* a Chrome trace of the scheduler is written here; NULL: none */
+  const char *speculative_model;   /* bundle of a smaller model that proposes draft tokens; NULL: none. Since 1.1 */
+  const char *weights_source;      /* checkpoint of a bundle with linked weights; NULL: as compiled. Since 1.2 */
+  int32_t tensor_parallel_size;    /* ranks that run each layer, those of the bundle; 0: any. Since 1.4 */
+  int32_t pipeline_parallel_size;  /* stages, those of the bundle; 0: any. Since 1.4 */
+  double distributed_timeout;      /* seconds that a rank waits for another one, then all requests fail. Since 1.4 */
+  const char *distributed_backend; /* how ranks on GPUs exchange: "auto" (NULL), "peer" or "nccl". Since 1.5 */
 } inlay_engine_options;
 
 INLAY_API inlay_status inlay_engine_options_init(inlay_engine_options *options, size_t struct_size,

@@ -1,88 +1,23 @@
 #include "runtime/device/cuda_device.h"
 
 #include "fmt/format.h"
+#include "runtime/bundle/collective.h"
 #include "runtime/device/cublaslt.h"
 #include "runtime/device/cuda_driver.h"
+#include "runtime/device/cuda_gpus.h"
 #include "runtime/device/cuda_guarded_memory.h"
+#include "runtime/device/cuda_ranks.h"
+#include "runtime/device/cuda_rounds.h"
 #include "runtime/device/cuda_upload.h"
-#include "runtime/device/symbols.h"
 #include "runtime/support/debug_options.h"
 #include "runtime/support/files.h"
 
 #include <cstring>
-#include <dlfcn.h>
 #include <filesystem>
 #include <map>
 #include <optional>
 
 namespace inlay {
-
-absl::StatusOr<const cuda_driver::Api *> cuda_driver::LoadDriver() {
-  static const absl::StatusOr<Api> api = []() -> absl::StatusOr<Api> {
-    void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
-    if (!library)
-      return absl::UnavailableError("no NVIDIA driver: libcuda.so.1 cannot be loaded; install driver 580 or newer, or "
-                                    "use --target cpu");
-    Api loaded{};
-    Symbols find{library, {}};
-    find(loaded.Init, "cuInit");
-    find(loaded.GetErrorString, "cuGetErrorString");
-    find(loaded.DeviceGetCount, "cuDeviceGetCount");
-    find(loaded.DeviceGet, "cuDeviceGet");
-    find(loaded.DeviceGetName, "cuDeviceGetName");
-    find(loaded.DeviceGetAttribute, "cuDeviceGetAttribute");
-    find(loaded.PrimaryContextRetain, "cuDevicePrimaryCtxRetain");
-    find(loaded.PrimaryContextRelease, "cuDevicePrimaryCtxRelease_v2");
-    find(loaded.ContextSetCurrent, "cuCtxSetCurrent");
-    find(loaded.MemGetInfo, "cuMemGetInfo_v2");
-    find(loaded.MemAlloc, "cuMemAlloc_v2");
-    find(loaded.MemFree, "cuMemFree_v2");
-    find(loaded.MemAllocHost, "cuMemAllocHost_v2");
-    find(loaded.MemFreeHost, "cuMemFreeHost");
-    find(loaded.MemcpyToDeviceAsync, "cuMemcpyHtoDAsync_v2");
-    find(loaded.MemcpyToHostAsync, "cuMemcpyDtoHAsync_v2");
-    find(loaded.MemcpyOnDeviceAsync, "cuMemcpyDtoDAsync_v2");
-    find(loaded.MemcpyRowsAsync, "cuMemcpy2DAsync_v2");
-    find(loaded.MemsetAsync, "cuMemsetD8Async");
-    find(loaded.StreamCreate, "cuStreamCreate");
-    find(loaded.StreamDestroy, "cuStreamDestroy_v2");
-    find(loaded.StreamSynchronize, "cuStreamSynchronize");
-    find(loaded.StreamWaitEvent, "cuStreamWaitEvent");
-    find(loaded.EventCreate, "cuEventCreate");
-    find(loaded.EventRecord, "cuEventRecord");
-    find(loaded.EventSynchronize, "cuEventSynchronize");
-    find(loaded.EventDestroy, "cuEventDestroy_v2");
-    find(loaded.StreamBeginCapture, "cuStreamBeginCapture_v2");
-    find(loaded.StreamEndCapture, "cuStreamEndCapture");
-    find(loaded.GraphInstantiate, "cuGraphInstantiateWithFlags");
-    find(loaded.GraphLaunch, "cuGraphLaunch");
-    find(loaded.GraphDestroy, "cuGraphDestroy");
-    find(loaded.GraphExecDestroy, "cuGraphExecDestroy");
-    find(loaded.ModuleLoadData, "cuModuleLoadData");
-    find(loaded.ModuleUnload, "cuModuleUnload");
-    find(loaded.ModuleGetFunction, "cuModuleGetFunction");
-    find(loaded.FunctionSetAttribute, "cuFuncSetAttribute");
-    find(loaded.LaunchKernel, "cuLaunchKernelEx");
-    find(loaded.TensorMapEncodeTiled, "cuTensorMapEncodeTiled");
-    Symbols optional{library, {}};
-    optional(loaded.FunctionGetParameter, "cuFuncGetParamInfo");
-    optional(loaded.MemGetAllocationGranularity, "cuMemGetAllocationGranularity");
-    optional(loaded.MemAddressReserve, "cuMemAddressReserve");
-    optional(loaded.MemAddressFree, "cuMemAddressFree");
-    optional(loaded.MemCreate, "cuMemCreate");
-    optional(loaded.MemRelease, "cuMemRelease");
-    optional(loaded.MemMap, "cuMemMap");
-    optional(loaded.MemUnmap, "cuMemUnmap");
-    optional(loaded.MemSetAccess, "cuMemSetAccess");
-    if (!find.missing.empty())
-      return absl::UnavailableError(
-          fmt::format("the NVIDIA driver has no {}; install driver 580 or newer, or use --target cpu", find.missing));
-    return loaded;
-  }();
-  if (!api.ok())
-    return api.status();
-  return &*api;
-}
 
 namespace {
 
@@ -90,17 +25,22 @@ using namespace cuda_driver;
 
 class CudaDevice : public inlay::Device {
 public:
-  CudaDevice(const Api &api, int threads, const std::string &cublaslt)
-      : api_(api), pool_(threads), cublaslt_path_(cublaslt) {}
+  CudaDevice(const Api &api, int threads, const std::string &cublaslt, const DeviceRank &rank)
+      : api_(api), pool_(threads), rank_(rank), cublaslt_path_(cublaslt) {}
 
   ~CudaDevice() override {
-    if (!context_)
+    if (!context_ || IsStuck())
       return;
     api_.ContextSetCurrent(context_);
     (void)Synchronize();
     for (List &list : lists_)
       for (auto &[sizes, graph] : list.graphs)
         api_.GraphExecDestroy(graph);
+    if (rank_.gpus)
+      rank_.gpus->Close(rank_.index);
+    api_.ContextSetCurrent(context_);
+    if (failures_)
+      api_.MemFreeHost(failures_);
     functions_.clear();
     cublaslt_.reset();
     guarded_.reset();
@@ -131,56 +71,46 @@ public:
     debug_ = *debug;
     if (absl::Status status = Check(api_.Init(0), "starting the driver"); !status.ok())
       return status;
-    int count = 0;
-    api_.DeviceGetCount(&count);
-    std::string found;
-    for (int i = 0; i < count; ++i) {
-      cuda_driver::Device device = 0;
-      char name[128] = {};
-      int major = 0, minor = 0;
-      api_.DeviceGet(&device, i);
-      api_.DeviceGetName(name, sizeof name - 1, device);
-      api_.DeviceGetAttribute(&major, kComputeCapabilityMajor, device);
-      api_.DeviceGetAttribute(&minor, kComputeCapabilityMinor, device);
-      std::string chip = fmt::format("sm_{}{}", major, minor);
-      found += fmt::format("{}{} ({})", found.empty() ? "" : ", ", name, chip);
-      // Code for sm_90a runs on compute capability 9.0 only.
-      std::string_view wanted = target.ends_with('a') ? target.substr(0, target.size() - 1) : target;
-      if (chip != wanted)
-        continue;
-      device_ = device;
-      name_ = fmt::format("{} ({})", name, target);
-      if (absl::Status status = Check(api_.PrimaryContextRetain(&context_, device), "opening the GPU"); !status.ok())
+    absl::StatusOr<FoundGpu> found = FindGpu(api_, target, rank_);
+    if (!found.ok())
+      return found.status();
+    device_ = found->device;
+    name_ = fmt::format("{} ({})", found->name, target);
+    if (absl::Status status = Check(api_.PrimaryContextRetain(&context_, device_), "opening the GPU"); !status.ok())
+      return status;
+    api_.ContextSetCurrent(context_);
+    if (debug_.guard_begin || debug_.guard_end)
+      guarded_.emplace(api_, device_, debug_.guard_end);
+    if (guarded_ && !api_.MemSetAccess)
+      return absl::UnavailableError(
+          "INLAY_DEBUG: guard pages need virtual memory management, which this driver does not support");
+    for (Staging &staging : staging_) {
+      if (absl::Status status = Check(api_.MemAllocHost(&staging.memory, kStagingBytes), "pinning host memory");
+          !status.ok())
         return status;
-      api_.ContextSetCurrent(context_);
-      if (debug_.guard_begin || debug_.guard_end)
-        guarded_.emplace(api_, device, debug_.guard_end);
-      if (guarded_ && !api_.MemSetAccess)
-        return absl::UnavailableError(
-            "INLAY_DEBUG: guard pages need virtual memory management, which this driver does not support");
-      for (Staging &staging : staging_) {
-        if (absl::Status status = Check(api_.MemAllocHost(&staging.memory, kStagingBytes), "pinning host memory");
-            !status.ok())
-          return status;
-        if (absl::Status status = Check(api_.EventCreate(&staging.copied, kEventDisableTiming), "making an event");
-            !status.ok())
-          return status;
-      }
-      std::vector<Event *> events{&arrived_, &launched_};
-      for (Event &event : events_)
-        events.push_back(&event);
-      for (Event *event : events)
-        if (absl::Status status = Check(api_.EventCreate(event, kEventDisableTiming), "making an event"); !status.ok())
-          return status;
-      for (Stream *stream : {&stream_, &uploads_, &downloads_})
-        if (absl::Status status = Check(api_.StreamCreate(stream, kStreamNonBlocking), "making a stream"); !status.ok())
-          return status;
-      return absl::OkStatus();
+      if (absl::Status status = Check(api_.EventCreate(&staging.copied, kEventDisableTiming), "making an event");
+          !status.ok())
+        return status;
     }
-    return absl::FailedPreconditionError(fmt::format("the bundle was compiled for {}, but this machine has {}; compile "
-                                                     "the model with --target for this chip, or use "
-                                                     "--target cpu",
-                                                     target, found.empty() ? "no GPU" : found));
+    std::vector<Event *> events{&arrived_, &launched_};
+    for (Event &event : events_)
+      events.push_back(&event);
+    for (Event *event : events)
+      if (absl::Status status = Check(api_.EventCreate(event, kEventDisableTiming), "making an event"); !status.ok())
+        return status;
+    for (Stream *stream : {&stream_, &uploads_, &downloads_})
+      if (absl::Status status = Check(api_.StreamCreate(stream, kStreamNonBlocking), "making a stream"); !status.ok())
+        return status;
+    if (!rank_.gpus)
+      return absl::OkStatus();
+    rank_.gpus->Open(rank_.index, api_, {device_, found->ordinal, context_, stream_});
+    void *memory = nullptr;
+    if (absl::Status status =
+            Check(api_.MemAllocHost(&memory, kMaxEvents * sizeof(PeerFailure)), "pinning host memory");
+        !status.ok())
+      return status;
+    failures_ = new (memory) PeerFailure[kMaxEvents]();
+    return absl::OkStatus();
   }
 
   std::string Name() const override { return name_; }
@@ -212,6 +142,8 @@ public:
   }
 
   void Free(void *memory) override {
+    if (IsStuck())
+      return;
     (void)Synchronize();
     if (guarded_)
       guarded_->Free(reinterpret_cast<Pointer>(memory));
@@ -289,6 +221,8 @@ public:
   }
 
   void FreeHost(void *memory) override {
+    if (IsStuck())
+      return;
     (void)Synchronize();
     api_.MemFreeHost(memory);
   }
@@ -297,16 +231,24 @@ public:
     api_.ContextSetCurrent(context_);
     EventId event = next_event_++;
     Stream stream = stream_;
-    if (copy.bytes > 0) {
+    if (copy.bytes > 0 || table_) {
       stream = downloads_;
       if (absl::Status status = Check(api_.EventRecord(launched_, stream_), "recording an event"); !status.ok())
         return status;
       if (absl::Status status = Check(api_.StreamWaitEvent(stream, launched_, 0), "recording an event"); !status.ok())
         return status;
-      if (absl::Status status = Check(
-              api_.MemcpyToHostAsync(copy.to, reinterpret_cast<Pointer>(copy.from), copy.bytes, stream), "copying");
-          !status.ok())
-        return status;
+      if (copy.bytes > 0)
+        if (absl::Status status = Check(
+                api_.MemcpyToHostAsync(copy.to, reinterpret_cast<Pointer>(copy.from), copy.bytes, stream), "copying");
+            !status.ok())
+          return status;
+      if (table_)
+        if (absl::Status status =
+                Check(api_.MemcpyToHostAsync(&failures_[event % kMaxEvents], table_ + offsetof(PeerTable, failed),
+                                             sizeof(PeerFailure), stream),
+                      "copying");
+            !status.ok())
+          return status;
     }
     if (absl::Status status = Check(api_.EventRecord(events_[event % kMaxEvents], stream), "recording an event");
         !status.ok())
@@ -316,7 +258,11 @@ public:
 
   absl::Status WaitForEvent(EventId event) override {
     api_.ContextSetCurrent(context_);
-    return Check(api_.EventSynchronize(events_[event % kMaxEvents]), "running kernels");
+    if (!rank_.gpus)
+      return Check(api_.EventSynchronize(events_[event % kMaxEvents]), "running kernels");
+    if (absl::Status status = rank_.gpus->Wait(rank_.index, events_[event % kMaxEvents]); !status.ok())
+      return status;
+    return table_ ? rounds_.Check(failures_[event % kMaxEvents], rank_.gpus->timeout()) : absl::OkStatus();
   }
 
   absl::Status CopyToHost(void *to, const void *from, uint64_t bytes) override {
@@ -343,12 +289,22 @@ public:
 
   absl::Status LoadKernels(const Bundle &bundle, const plan::Target &target) override {
     api_.ContextSetCurrent(context_);
+    if (rank_.gpus)
+      table_ = rank_.gpus->table(rank_.index);
     std::string directory = bundle.path() + "/kernels/" + target.name()->str() + "/";
     for (const plan::Kernel *kernel : *target.kernels()) {
       std::string name = kernel->name()->str();
       if (kernel->body_type() == plan::KernelBody_LibraryProduct) {
         if (absl::Status status = PrepareProduct(*kernel, target); !status.ok())
           return status;
+        continue;
+      }
+      const plan::Collective *collective = kernel->body_as_Collective();
+      if (collective && (!rank_.gpus || !rank_.gpus->IsKernel(*collective))) {
+        if (!rank_.gpus)
+          return absl::InternalError(
+              fmt::format("kernel '{}' combines values of ranks, but the device is for one rank", name));
+        functions_.push_back({nullptr, kernel, nullptr, nullptr, collective});
         continue;
       }
       // The cubin is for this chip. If there is none, the driver compiles the PTX.
@@ -367,8 +323,8 @@ public:
       if (absl::Status status = Check(api_.ModuleGetFunction(&function, module, name.c_str()), "finding " + name);
           !status.ok())
         return status;
-      const plan::Code &body = *kernel->body_as_Code();
-      if (absl::Status status = CheckParameters(function, *kernel, bundle.plan().step_sizes()->size(), path);
+      const plan::Code &body = *CodeOf(*kernel);
+      if (absl::Status status = CheckParameters(function, *kernel, body, bundle.plan().step_sizes()->size(), path);
           !status.ok())
         return status;
       if (absl::Status status =
@@ -380,7 +336,7 @@ public:
       api_.FunctionSetAttribute(function, kPreferredCarveout, 100);
       if (body.cluster() && body.cluster()->size() > 0 && body.cluster()->Get(0) > 8)
         api_.FunctionSetAttribute(function, kNonPortableClusterAllowed, 1);
-      functions_.push_back({function, kernel, nullptr});
+      functions_.push_back({function, kernel, &body, nullptr, collective});
     }
     return absl::OkStatus();
   }
@@ -405,6 +361,8 @@ public:
   absl::Status Run(LaunchList index, const StepSizes &sizes, bool reuse) override {
     api_.ContextSetCurrent(context_);
     List &list = lists_[static_cast<size_t>(index)];
+    if (table_)
+      CountRounds(list, sizes);
     if (debug_.sync_launches || debug_.graph_launches)
       return RunOneByOne(list, sizes);
     if (!reuse)
@@ -458,10 +416,26 @@ private:
     std::map<StepSizes, GraphExec> graphs;
   };
   struct LoadedKernel {
-    Function function;
+    Function function; // null: `product` or NCCL computes it
     const plan::Kernel *kernel;
-    std::unique_ptr<CublasLtProduct> product; // for kernels that cuBLASLt computes; `function` is null then
+    const plan::Code *code;
+    std::unique_ptr<CublasLtProduct> product;
+    const plan::Collective *collective; // null: it computes what one rank has
   };
+
+  bool IsStuck() const { return rank_.gpus && rank_.gpus->IsStuck(); }
+
+  static bool IsEmpty(const std::array<uint32_t, 3> &grid) { return grid[0] == 0 || grid[1] == 0 || grid[2] == 0; }
+
+  // Records which rounds the kernels of a list that exchange with peers have, as they count them.
+  void CountRounds(const List &list, const StepSizes &sizes) {
+    std::vector<const plan::Launch *> exchanging;
+    for (const Prepared &prepared : list.launches)
+      if (const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
+          loaded.collective && loaded.function && !IsEmpty(GridOf(*prepared.bound.launch, sizes)))
+        exchanging.push_back(prepared.bound.launch);
+    rounds_.Add(std::move(exchanging));
+  }
 
   absl::Status Check(Result result, const std::string &doing) const {
     if (result == 0)
@@ -490,18 +464,20 @@ private:
     absl::StatusOr<std::unique_ptr<CublasLtProduct>> product = cublaslt_->Prepare(kernel, max_rows);
     if (!product.ok())
       return product.status();
-    functions_.push_back({nullptr, &kernel, *std::move(product)});
+    functions_.push_back({nullptr, &kernel, nullptr, *std::move(product), nullptr});
     return absl::OkStatus();
   }
 
   // Checks that the kernel's parameters have the sizes that the plan gives. Otherwise a launch would read beyond them.
-  absl::Status CheckParameters(Function function, const plan::Kernel &kernel, size_t step_sizes,
+  absl::Status CheckParameters(Function function, const plan::Kernel &kernel, const plan::Code &code, size_t step_sizes,
                                const std::string &path) const {
     if (!api_.FunctionGetParameter)
       return absl::OkStatus();
     std::vector<size_t> expected(kernel.views() ? kernel.views()->size() : 0, sizeof(void *));
-    expected.insert(expected.end(), kernel.body_as_Code()->tensor_maps(), sizeof(TensorMap));
+    expected.insert(expected.end(), code.tensor_maps(), sizeof(TensorMap));
     expected.push_back(step_sizes * sizeof(int32_t));
+    if (kernel.body_as_Collective())
+      expected.push_back(sizeof table_);
     std::vector<size_t> found;
     size_t offset = 0, bytes = 0;
     while (found.size() <= expected.size() && api_.FunctionGetParameter(function, found.size(), &offset, &bytes) == 0)
@@ -542,9 +518,14 @@ private:
   // may read the step's metadata, which was copied just before, without waiting for their predecessor. The other
   // launches may start early.
   absl::Status Enqueue(const List &list, const StepSizes &sizes) {
-    for (const Prepared &prepared : list.launches)
-      if (absl::Status status = Enqueue(prepared, sizes, stream_, &prepared != &list.launches.front()); !status.ok())
+    bool may_start_early = false;
+    for (const Prepared &prepared : list.launches) {
+      if (absl::Status status = Enqueue(prepared, sizes, stream_, may_start_early); !status.ok())
         return status;
+      // NCCL's part of a step may end with copies, which a kernel cannot start before the end of.
+      const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
+      may_start_early = !loaded.collective || loaded.function;
+    }
     return absl::OkStatus();
   }
 
@@ -598,12 +579,15 @@ private:
   absl::Status Enqueue(const Prepared &prepared, const StepSizes &sizes, Stream stream, bool may_start_early) {
     const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
     std::array<uint32_t, 3> grid = GridOf(*prepared.bound.launch, sizes);
-    if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0)
+    if (IsEmpty(grid))
       return absl::OkStatus();
     if (loaded.product)
       return loaded.product->Launch(prepared.bound.arguments, sizes[loaded.kernel->body_as_LibraryProduct()->rows()],
                                     stream);
-    const plan::Code &body = *loaded.kernel->body_as_Code();
+    if (loaded.collective && !loaded.function)
+      return rank_.gpus->Run(rank_.index, *loaded.collective, prepared.bound.arguments,
+                             sizes[loaded.collective->rows()]);
+    const plan::Code &body = *loaded.code;
     LaunchAttribute attributes[2] = {};
     LaunchConfig config{};
     config.attributes = attributes;
@@ -625,13 +609,16 @@ private:
       attribute.id = kAttributeDependentLaunch;
       attribute.value.flag = 1;
     }
-    // The parameters of a kernel: pointers, tensor maps, and then the sizes by value.
+    // The parameters of a kernel: pointers, tensor maps, and then the sizes by value. A kernel that exchanges with
+    // peers also takes the table of its rank.
     std::vector<void *> parameters;
     for (void *const &argument : prepared.bound.arguments)
       parameters.push_back(const_cast<void **>(&argument));
     for (const TensorMap &map : prepared.maps)
       parameters.push_back(const_cast<TensorMap *>(&map));
     parameters.push_back(const_cast<int32_t *>(sizes.data()));
+    if (loaded.collective)
+      parameters.push_back(&table_);
     return Check(api_.LaunchKernel(&config, loaded.function, parameters.data(), nullptr),
                  "launching " + loaded.kernel->name()->str());
   }
@@ -659,6 +646,10 @@ private:
   EventId next_event_ = 0;
   std::vector<Module> modules_;
   std::vector<LoadedKernel> functions_;
+  const DeviceRank rank_;
+  Pointer table_ = 0; // PeerTable of the rank; 0: no kernel exchanges with peers
+  PeerRounds rounds_;
+  PeerFailure *failures_ = nullptr; // by event, in pinned memory
   std::string cublaslt_path_;
   std::unique_ptr<CublasLt> cublaslt_; // if a kernel is a product of cuBLASLt
   std::vector<List> lists_;
@@ -667,11 +658,11 @@ private:
 } // namespace
 
 absl::StatusOr<std::unique_ptr<inlay::Device>> OpenCudaDevice(std::string_view target, int threads,
-                                                              const std::string &cublaslt) {
+                                                              const std::string &cublaslt, const DeviceRank &rank) {
   absl::StatusOr<const Api *> api = LoadDriver();
   if (!api.ok())
     return api.status();
-  auto device = std::make_unique<CudaDevice>(**api, threads, cublaslt);
+  auto device = std::make_unique<CudaDevice>(**api, threads, cublaslt, rank);
   if (absl::Status status = device->Start(target); !status.ok())
     return status;
   return std::unique_ptr<inlay::Device>(std::move(device));

@@ -6,11 +6,11 @@
 
 namespace inlay {
 
-// Opens the first GPU that can run `target` ("sm_90a"). Errors say what is missing: the driver, a GPU, or a GPU with
-// the right chip. `cublaslt` is the path of libcublasLt.so or of its directory, for bundles that need it. If it is
-// empty, the library is searched.
+// Opens a GPU that can run `target` ("sm_90a"): the first one, or that of the rank. Errors say what is missing: the
+// driver, a GPU, one with the right chip, or enough of them. `cublaslt` is the path of libcublasLt.so or of its
+// directory, for bundles that need it. If it is empty, the library is searched.
 absl::StatusOr<std::unique_ptr<Device>> OpenCudaDevice(std::string_view target, int threads,
-                                                       const std::string &cublaslt);
+                                                       const std::string &cublaslt, const DeviceRank &rank);
 
 } // namespace inlay
 

@@ -22,7 +22,7 @@ using Graph = struct GraphTag *;
 using GraphExec = struct GraphExecTag *;
 using Pointer = uint64_t;
 
-inline constexpr Result kOutOfMemory = 2;
+inline constexpr Result kOutOfMemory = 2, kNotReady = 600;
 inline constexpr int kMultiprocessorCount = 16, kComputeCapabilityMajor = 75, kComputeCapabilityMinor = 76;
 inline constexpr int kMaxDynamicSharedBytes = 8, kPreferredCarveout = 9, kNonPortableClusterAllowed = 14;
 inline constexpr int kAttributeCluster = 4, kAttributeDependentLaunch = 6;
@@ -94,6 +94,7 @@ struct Api {
   Result (*DeviceGet)(Device *, int);
   Result (*DeviceGetName)(char *, int, Device);
   Result (*DeviceGetAttribute)(int *, int, Device);
+  Result (*CanAccessPeer)(int *, Device from, Device to);
   Result (*PrimaryContextRetain)(Context *, Device);
   Result (*PrimaryContextRelease)(Device);
   Result (*ContextSetCurrent)(Context);
@@ -101,7 +102,8 @@ struct Api {
   Result (*MemAlloc)(Pointer *, size_t);
   Result (*MemFree)(Pointer);
   Result (*MemAllocHost)(void **, size_t);
-  // The functions of virtual memory management, which are only used for guard pages. Null if the driver lacks them.
+  // The functions of virtual memory management, for guard pages and for memory that several GPUs access. Null if the
+  // driver lacks them.
   Result (*MemGetAllocationGranularity)(size_t *, const AllocationProperties *, int);
   Result (*MemAddressReserve)(Pointer *, size_t, size_t, Pointer, unsigned long long);
   Result (*MemAddressFree)(Pointer, size_t);
@@ -116,13 +118,16 @@ struct Api {
   Result (*MemcpyOnDeviceAsync)(Pointer, Pointer, size_t, Stream);
   Result (*MemcpyRowsAsync)(const RowsCopy *, Stream);
   Result (*MemsetAsync)(Pointer, unsigned char, size_t, Stream);
+  Result (*MemsetWordsAsync)(Pointer, unsigned value, size_t words, Stream);
   Result (*StreamCreate)(Stream *, unsigned);
   Result (*StreamDestroy)(Stream);
   Result (*StreamSynchronize)(Stream);
+  Result (*StreamQuery)(Stream); // 0, kNotReady or the error of what runs
   Result (*StreamWaitEvent)(Stream, Event, unsigned);
   Result (*EventCreate)(Event *, unsigned);
   Result (*EventRecord)(Event, Stream);
   Result (*EventSynchronize)(Event);
+  Result (*EventQuery)(Event);
   Result (*EventDestroy)(Event);
   Result (*StreamBeginCapture)(Stream, int);
   Result (*StreamEndCapture)(Stream, Graph *);

@@ -47,7 +47,7 @@ public:
 
   // Names without a directory, which dlopen searches in the system's library path.
   void AddNames() {
-    for (const char *version : {".13", ".12", ""})
+    for (const std::string &version : library_.versions)
       found_.push_back(library_.file + version);
   }
 

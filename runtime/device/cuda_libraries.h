@@ -14,6 +14,8 @@ struct CudaLibrary {
   std::string file; // "libcupti.so"; file names on disk may have a version after it
   // Directories to search in addition to those of all CUDA libraries: in a toolkit, and in Python's site-packages.
   std::vector<std::string> toolkit_folders, wheel_folders;
+  // Versions after the name that are tried in the system's library path.
+  std::vector<std::string> versions = {".13", ".12", ""};
 };
 
 // The files to try, in order of preference. `path` is a file or a directory (a toolkit, a Python environment or the

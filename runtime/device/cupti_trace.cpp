@@ -74,7 +74,7 @@ void TakeBuffer(void *context, uint32_t stream, uint8_t *buffer, size_t, size_t 
     const auto *record = static_cast<const ActivityKernel *>(next);
     if (record->kind != kConcurrentKernel || record->start == 0 || record->end < record->start)
       continue;
-    KernelRecord kernel{record->name ? record->name : "?", record->start, record->end, {}, {}};
+    KernelRecord kernel{record->name ? record->name : "?", record->start, record->end, {}, {}, record->device_id};
     for (size_t i = 0; i < 3; ++i) {
       kernel.grid[i] = static_cast<uint32_t>(record->grid[i]);
       kernel.block[i] = static_cast<uint32_t>(record->block[i]);
@@ -172,6 +172,10 @@ public:
           fmt::format("CUPTI dropped {} kernel records; profile fewer tokens (-n)", dropped_records));
     std::vector<KernelRecord> result = std::move(records);
     records.clear();
+    if (!result.empty())
+      std::erase_if(result, [first = std::ranges::min(result, {}, &KernelRecord::gpu).gpu](const KernelRecord &record) {
+        return record.gpu != first;
+      });
     std::sort(result.begin(), result.end(), [](const KernelRecord &a, const KernelRecord &b) {
       return std::pair(a.start_ns, a.end_ns) < std::pair(b.start_ns, b.end_ns);
     });

@@ -88,12 +88,20 @@ public:
   virtual absl::Status Run(LaunchList list, const StepSizes &sizes, bool reuse) = 0;
 };
 
+class CudaRanks;
+
+// The rank that a device is for, and what runs the collective operations of a plan. By default there is one rank.
+struct DeviceRank {
+  uint32_t index = 0, count = 1;        // among the ranks of its stage
+  uint32_t stages = 1;                  // of the plan
+  Communicator *communicator = nullptr; // of ranks on the cpu; it outlives the device
+  CudaRanks *gpus = nullptr;            // of ranks on GPUs; it outlives the device
+};
+
 // Opens a device for a target of a bundle: "cpu" or "sm_90a". `threads` is the number of host threads; 0: one per core.
-// `cublaslt`: see OpenCudaDevice(). `communicator` runs the collective operations of a plan for several ranks and must
-// outlive the device; null: there is one rank.
+// `cublaslt`: see OpenCudaDevice().
 absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view target, int threads,
-                                                   const std::string &cublaslt = {},
-                                                   Communicator *communicator = nullptr);
+                                                   const std::string &cublaslt = {}, const DeviceRank &rank = {});
 
 // Returns the number of blocks of a launch in each dimension, for a step of these sizes.
 std::array<uint32_t, 3> GridOf(const plan::Launch &launch, const StepSizes &sizes);

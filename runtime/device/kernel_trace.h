@@ -20,6 +20,7 @@ struct KernelRecord {
   std::string name;
   uint64_t start_ns = 0, end_ns = 0; // times of KernelTrace::Now()
   std::array<uint32_t, 3> grid{}, block{};
+  uint32_t gpu = 0;
 };
 
 // Records the kernels of this process. There may be one trace at a time. Create it before the engine, so that it also
@@ -32,7 +33,8 @@ public:
   static absl::StatusOr<std::unique_ptr<KernelTrace>> Open(std::string_view target, const std::string &library);
 
   virtual absl::Status Start() = 0;
-  // Returns the records of all kernels that ran since Start(), in the order of their start times.
+  // Returns the records of all kernels that ran since Start(), in the order of their start times. With several GPUs, of
+  // the first one that ran any.
   virtual absl::StatusOr<std::vector<KernelRecord>> Stop() = 0;
   // The current time of the clock of the records, in nanoseconds.
   virtual uint64_t Now() const = 0;

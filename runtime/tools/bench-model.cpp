@@ -8,6 +8,7 @@
 #include "runtime/tools/bench_profile.h"
 #include "runtime/tools/bench_runs.h"
 #include "runtime/tools/bench_serve.h"
+#include "runtime/tools/launcher.h"
 #include "runtime/tools/tool_support.h"
 
 #include <algorithm>
@@ -162,15 +163,17 @@ absl::StatusOr<Profiler> OpenProfiler(const Flags &flags, const Bundle &bundle, 
   return first_error;
 }
 
-// The launches of an entry point in the order in which a step without penalties runs them.
-std::vector<PlannedLaunch> PlannedLaunches(const plan::Target &target, const plan::Entry &entry) {
+// The launches of an entry point in the order in which a step without penalties runs them. `uses_nccl`: collective
+// operations are traced with names of NCCL.
+std::vector<PlannedLaunch> PlannedLaunches(const plan::Target &target, const plan::Entry &entry, bool uses_nccl) {
   std::vector<PlannedLaunch> planned;
   for (const auto *part : {entry.launches(), entry.sampling()})
     if (part)
       for (const plan::Launch *launch : *part)
         planned.push_back({target.kernels()->Get(launch->kernel())->name()->str(),
                            launch->origin() ? launch->origin()->str() : std::string(),
-                           target.kernels()->Get(launch->kernel())->body_type() == plan::KernelBody_LibraryProduct});
+                           target.kernels()->Get(launch->kernel())->body_type() == plan::KernelBody_LibraryProduct ||
+                               (uses_nccl && target.kernels()->Get(launch->kernel())->body_as_Collective())});
   return planned;
 }
 
@@ -213,7 +216,8 @@ absl::StatusOr<std::string> Profile(const Flags &flags, const Bundle &bundle, co
   std::vector<StepRange> steps;
   std::vector<KernelRecord> named;
   for (const plan::Entry *entry : *target.entries()) {
-    std::vector<PlannedLaunch> candidate = PlannedLaunches(target, *entry);
+    std::vector<PlannedLaunch> candidate =
+        PlannedLaunches(target, *entry, stats.distributed.find("NCCL") != std::string::npos);
     std::vector<KernelRecord> candidate_records = NameByPlan(*records, candidate);
     std::vector<StepRange> found = FindSteps(candidate_records, candidate);
     if (found.size() > steps.size()) {
@@ -290,6 +294,8 @@ absl::Status Run(const Flags &flags, Interrupts &interrupts) {
                          {"model", manifest.value("model", nlohmann::json())},
                          {"target", stats.target},
                          {"device", stats.device},
+                         {"ranks", stats.ranks},
+                         {"distributed", stats.distributed},
                          {"enforce_eager", flags.engine.enforce_eager},
                          {"load_s", stats.load_seconds},
                          {"weights_s", stats.weights_seconds},
@@ -305,6 +311,8 @@ absl::Status Run(const Flags &flags, Interrupts &interrupts) {
   if (!flags.json) {
     fmt::print("{}; weights {}, loaded in {:.2f} s (weights {:.2f} s)\n", stats.device, HumanBytes(stats.weights_bytes),
                stats.load_seconds, stats.weights_seconds);
+    if (stats.ranks > 1)
+      fmt::print("{} ranks: {}\n", stats.ranks, stats.distributed);
     if (flags.profile)
       fmt::print("read bandwidth {}; kernels traced by {}\n", BytesPerSecond(profiler.read), profiler.trace->Method());
     fmt::print("\n");
@@ -397,6 +405,8 @@ int Main(int argc, char **argv) {
       ->needs(profile);
   AddEngineFlags(app, flags.engine);
   if (std::optional<int> code = Parse(app, argc, argv))
+    return *code;
+  if (std::optional<int> code = RunOtherRank(app, flags.bundle, flags.engine))
     return *code;
   Interrupts interrupts;
   if (absl::Status status = Run(flags, interrupts); !status.ok())

@@ -21,7 +21,7 @@ namespace inlay::tools {
 struct PlannedLaunch {
   std::string kernel;
   std::string origin;      // "layers.3.mlp: rms_norm, gate_up, silu"
-  bool is_library = false; // launched by cuBLASLt: the traced name is the library's
+  bool is_library = false; // launched by cuBLASLt or NCCL: the traced name is the library's
 };
 
 // Replaces the names of library kernels in the records by the names of the plan's kernels.

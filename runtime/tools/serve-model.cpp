@@ -5,6 +5,7 @@
 #include "runtime/serve/http_server.h"
 #include "runtime/serve/reasoning.h"
 #include "runtime/serve/tool_calls.h"
+#include "runtime/tools/launcher.h"
 #include "runtime/tools/tool_support.h"
 
 #include <algorithm>
@@ -118,6 +119,8 @@ absl::Status Run(Flags flags) {
   fmt::print("serve-model: {} on http{}://{}{}{}:{}\n", flags.service.bundle,
              flags.server.certificate_file.empty() ? "" : "s", is_ipv6 ? "[" : "", flags.server.host,
              is_ipv6 ? "]" : "", (*server)->port());
+  if (!flags.quiet && stats.ranks > 1)
+    fmt::print("serve-model: {} ranks: {}\n", stats.ranks, stats.distributed);
   if (!flags.quiet)
     fmt::print("serve-model: {}; up to {} sequences of {} tokens at once, {} tokens of KV pages; loaded in {:.2f} s\n",
                stats.device, stats.max_num_seqs, stats.max_model_len, stats.kv_cache_tokens, stats.load_seconds);
@@ -230,6 +233,8 @@ int Main(int argc, char **argv) {
       ->group("Limits");
   AddEngineFlags(app, flags.engine);
   if (std::optional<int> code = Parse(app, argc, argv))
+    return *code;
+  if (std::optional<int> code = RunOtherRank(app, flags.service.bundle, flags.engine))
     return *code;
   flags.service.model_names = app.get_option("--served-model-name")->results();
   flags.service.api_keys = app.get_option("--api-key")->results();

@@ -72,6 +72,8 @@ TEST_P(DividedTokens, AreThoseOfOneRank) {
     ExpectSameTokens(AllAtOnce(*engine, sampling), AllAtOnce(*plain, sampling));
   EXPECT_EQ(engine->Stats().ranks, GetParam().ranks);
   EXPECT_EQ(plain->Stats().ranks, 1);
+  EXPECT_THAT(engine->Stats().distributed, HasSubstr("threads of ranks in host memory"));
+  EXPECT_EQ(plain->Stats().distributed, "");
   ExpectNoPagesLost(*engine);
 }
 
@@ -218,6 +220,13 @@ TEST(EngineRanks, OptionsThatDoNotFitAreNamed) {
   options.distributed_timeout = 0;
   EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_RANKS_BUNDLE, options).status().message()),
               HasSubstr("--distributed-timeout is 0, expected seconds in (0, 1000000]"));
+  options = {};
+  options.distributed_backend = "nccl";
+  EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_RANKS_BUNDLE, options).status().message()),
+              HasSubstr("--distributed-backend nccl is for GPUs"));
+  options.distributed_backend = "mpi";
+  EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_RANKS_BUNDLE, options).status().message()),
+              HasSubstr("--distributed-backend is 'mpi', expected auto, peer or nccl"));
 }
 
 // --- Failures ----------------------------------------------------------------

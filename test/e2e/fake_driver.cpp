@@ -1,20 +1,33 @@
 // A libcuda.so.1 for tests on machines without a GPU. Device memory is host memory, and copies are made at once.
-// Kernels run when they are launched (FAKE_KERNELS, see fake_kernels.h) or do nothing. The environment variables
-// FAKE_CHIP ("90") and FAKE_MEMORY (bytes) set the chip and the size of the memory. The parameters of kernels are read
-// from the cubin.
+// Kernels run when they are launched (FAKE_KERNELS, see fake_kernels.h) or do nothing. The parameters of kernels are
+// read from the cubin. Environment variables:
+//   FAKE_GPUS          number of GPUs (1)
+//   FAKE_CHIP          their chip ("90")
+//   FAKE_MEMORY        bytes of memory of each
+//   FAKE_NO_PEER=0:1   GPU 0 cannot access the memory of GPU 1
+//   FAKE_BROKEN=0:1    GPU 0 says that it can, but what it writes there is lost and what it reads is zeros
+//   FAKE_STUCK=1       what GPU 1 is given never ends; 1:kernel: from its first kernel on
+//   FAKE_FAILED=1:0:R  GPU 1 has waited for rank 0 in vain in round R of the exchange
+#include "fake_driver.h"
+
 #include "../codegen/gpu/emulated_launch.h"
 #include "fake_kernels.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <elf.h>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace {
@@ -24,29 +37,99 @@ namespace fake = inlay::fake;
 using Result = int;
 using Pointer = uint64_t;
 using Handle = void *;
-constexpr Result kOk = 0, kInvalidValue = 1, kOutOfMemory = 2, kInvalidImage = 200, kNotFound = 500;
+constexpr Result kOk = 0, kInvalidValue = 1, kOutOfMemory = 2, kInvalidImage = 200, kInvalidContext = 201,
+                 kInvalidHandle = 400, kNotFound = 500, kNotReady = 600, kIllegalAddress = 700;
+constexpr int kMaxGpus = 8;
 
 int Number(const char *name, int otherwise) {
   const char *text = std::getenv(name);
   return text ? static_cast<int>(std::strtol(text, nullptr, 10)) : otherwise;
 }
 
-std::mutex mutex;
-std::unordered_map<Pointer, size_t> allocated;
-size_t used;
+int GpuCount() { return Number("FAKE_GPUS", 1); }
+
+// Whether the variable names this pair of GPUs.
+bool Names(const char *variable, int from, int to) {
+  const char *text = std::getenv(variable);
+  return text && text == std::to_string(from) + ":" + std::to_string(to);
+}
+
+struct Allocation {
+  size_t bytes;
+  int gpu;
+  bool is_shared;      // made by cuMemCreate()
+  std::vector<int> by; // GPUs that may access it
+};
+
+std::mutex mutex; // guards the variables below
+std::set<void *> pinned;
+std::map<Pointer, Allocation> allocated;
+size_t used[kMaxGpus];
+
+// Handles of streams and events are those of the GPU whose context was current.
+struct Handles {
+  int gpu;
+};
+Handles contexts[kMaxGpus] = {{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}};
+thread_local const Handles *current = nullptr;
 
 size_t Memory() {
   const char *text = std::getenv("FAKE_MEMORY");
   return text ? std::strtoull(text, nullptr, 10) : size_t{1} << 30;
 }
 
+// Handles live to the end of the process. The runtime leaves those of a GPU that does not answer.
 Result MakeHandle(Handle *handle) {
-  *handle = std::malloc(1);
+  static std::deque<Handles> made;
+  if (!current)
+    return kInvalidContext;
+  std::lock_guard lock(mutex);
+  *handle = &made.emplace_back(Handles{current->gpu});
   return kOk;
 }
 
-Result FreeHandle(Handle handle) {
-  std::free(handle);
+Result FreeHandle(Handle) { return kOk; }
+
+int GpuOf(Handle handle) { return static_cast<const Handles *>(handle)->gpu; }
+
+// Work of a stream needs its context.
+Result CheckStream(Handle stream) {
+  return !current ? kInvalidContext : stream && GpuOf(stream) != current->gpu ? kInvalidHandle : kOk;
+}
+
+std::atomic<bool> has_launched[kMaxGpus];
+
+bool IsStuck(int gpu) {
+  const char *text = std::getenv("FAKE_STUCK");
+  return text && (text == std::to_string(gpu) || (text == std::to_string(gpu) + ":kernel" && has_launched[gpu]));
+}
+
+enum class Reach { kYes, kNo, kBroken };
+
+// Whether the current GPU reaches memory. Host memory is not in `allocated`.
+Reach ReachOf(Pointer memory) {
+  std::lock_guard lock(mutex);
+  auto it = allocated.upper_bound(memory);
+  if (it == allocated.begin())
+    return Reach::kYes;
+  const auto &[begin, found] = *--it;
+  if (memory >= begin + found.bytes)
+    return Reach::kYes;
+  if (std::find(found.by.begin(), found.by.end(), current->gpu) == found.by.end())
+    return Reach::kNo;
+  return Names("FAKE_BROKEN", current->gpu, found.gpu) ? Reach::kBroken : Reach::kYes;
+}
+
+Result Copy(Pointer to, Pointer from, size_t bytes) {
+  Reach writes = ReachOf(to), reads = ReachOf(from);
+  if (writes == Reach::kNo || reads == Reach::kNo)
+    return kIllegalAddress;
+  if (writes == Reach::kBroken)
+    return kOk;
+  if (reads == Reach::kBroken)
+    std::memset(reinterpret_cast<void *>(to), 0, bytes);
+  else
+    std::memcpy(reinterpret_cast<void *>(to), reinterpret_cast<void *>(from), bytes);
   return kOk;
 }
 
@@ -60,8 +143,8 @@ struct Function {
 };
 using Kernels = std::map<std::string, Function>;
 
-// The launches that this thread is capturing, or null.
-using Graph = std::vector<fake::Launch>;
+// The work that this thread is capturing, or null.
+using Graph = std::vector<std::function<void()>>;
 thread_local Graph *captured = nullptr;
 
 // Reads the parameters of kernels from the sections ".nv.info.NAME". A section is a list of attributes: format (u8),
@@ -97,6 +180,13 @@ Kernels ReadKernels(const char *image) {
 
 } // namespace
 
+void fake::Enqueue(std::function<void()> work) {
+  if (captured)
+    captured->push_back(std::move(work));
+  else
+    work();
+}
+
 // The names are those of the CUDA driver API.
 // NOLINTBEGIN(readability-identifier-naming)
 extern "C" {
@@ -107,11 +197,11 @@ Result cuGetErrorString(Result result, const char **text) {
   return kOk;
 }
 Result cuDeviceGetCount(int *count) {
-  *count = 1;
+  *count = GpuCount();
   return kOk;
 }
-Result cuDeviceGet(int *device, int) {
-  *device = 0;
+Result cuDeviceGet(int *device, int ordinal) {
+  *device = ordinal;
   return kOk;
 }
 Result cuDeviceGetName(char *name, int size, int) {
@@ -123,55 +213,148 @@ Result cuDeviceGetAttribute(int *value, int attribute, int) {
   *value = attribute == 75 ? chip / 10 : attribute == 76 ? chip % 10 : 1;
   return kOk;
 }
-Result cuDevicePrimaryCtxRetain(Handle *context, int) { return MakeHandle(context); }
+Result cuDeviceCanAccessPeer(int *can, int from, int to) {
+  *can = from != to && !Names("FAKE_NO_PEER", from, to);
+  return kOk;
+}
+Result cuDevicePrimaryCtxRetain(Handle *context, int device) {
+  *context = &contexts[device];
+  return kOk;
+}
 Result cuDevicePrimaryCtxRelease_v2(int) { return kOk; }
-Result cuCtxSetCurrent(Handle) { return kOk; }
+Result cuCtxSetCurrent(Handle context) {
+  current = static_cast<const Handles *>(context);
+  return kOk;
+}
 Result cuMemGetInfo_v2(size_t *free, size_t *total) {
   std::lock_guard lock(mutex);
   *total = Memory();
-  *free = *total - used;
+  *free = *total - used[current->gpu];
   return kOk;
 }
 Result cuMemAlloc_v2(Pointer *memory, size_t bytes) {
   std::lock_guard lock(mutex);
-  if (bytes > Memory() - used)
+  if (bytes > Memory() - used[current->gpu])
     return kOutOfMemory;
-  void *given = fake::Allocate(bytes);
+  void *given = fake::Allocate(bytes, current->gpu);
   if (!given)
     return kOutOfMemory;
   // Without kernels nothing writes the sampled tokens, so they must be valid ids.
   if (!fake::HasKernels())
     std::memset(given, 0, bytes);
   *memory = reinterpret_cast<Pointer>(given);
-  allocated[*memory] = bytes;
-  used += bytes;
+  allocated[*memory] = {bytes, current->gpu, false, {current->gpu}};
+  used[current->gpu] += bytes;
   return kOk;
 }
 Result cuMemFree_v2(Pointer memory) {
   std::lock_guard lock(mutex);
-  used -= allocated.at(memory);
+  const Allocation &found = allocated.at(memory);
+  if (found.is_shared)
+    return kInvalidValue;
+  used[found.gpu] -= found.bytes;
   allocated.erase(memory);
   fake::Free(reinterpret_cast<void *>(memory));
   return kOk;
 }
+// Virtual memory management: a handle is the GPU and the size. Addresses are reserved by allocating the memory when it
+// is mapped, so cuMemAddressReserve() gives a number.
+struct AllocationProperties {
+  int type, handle_types, location_type, gpu;
+  void *security;
+  unsigned char flags[8];
+};
+struct AccessDescription {
+  int type, gpu, flags;
+};
+struct Physical {
+  size_t bytes;
+  int gpu;
+};
+Result cuMemGetAllocationGranularity(size_t *granularity, const AllocationProperties *, int) {
+  *granularity = 65536;
+  return kOk;
+}
+Result cuMemAddressReserve(Pointer *address, size_t bytes, size_t, Pointer, unsigned long long) {
+  std::lock_guard lock(mutex);
+  void *given = fake::Allocate(bytes, current->gpu, /*is_shared=*/true);
+  *address = reinterpret_cast<Pointer>(given);
+  return given ? kOk : kOutOfMemory;
+}
+Result cuMemAddressFree(Pointer address, size_t) {
+  fake::Free(reinterpret_cast<void *>(address));
+  return kOk;
+}
+Result cuMemCreate(uint64_t *handle, size_t bytes, const AllocationProperties *properties, unsigned long long) {
+  std::lock_guard lock(mutex);
+  if (bytes > Memory() - used[properties->gpu])
+    return kOutOfMemory;
+  *handle = reinterpret_cast<uint64_t>(new Physical{bytes, properties->gpu});
+  return kOk;
+}
+Result cuMemRelease(uint64_t handle) {
+  delete reinterpret_cast<Physical *>(handle);
+  return kOk;
+}
+Result cuMemMap(Pointer address, size_t bytes, size_t, uint64_t handle, unsigned long long) {
+  std::lock_guard lock(mutex);
+  const Physical &physical = *reinterpret_cast<const Physical *>(handle);
+  allocated[address] = {bytes, physical.gpu, true, {}};
+  used[physical.gpu] += bytes;
+  return kOk;
+}
+Result cuMemSetAccess(Pointer address, size_t, const AccessDescription *access, size_t count) {
+  std::lock_guard lock(mutex);
+  for (size_t i = 0; i < count; ++i)
+    allocated.at(address).by.push_back(access[i].gpu);
+  return kOk;
+}
+Result cuMemUnmap(Pointer address, size_t) {
+  std::lock_guard lock(mutex);
+  const Allocation &found = allocated.at(address);
+  used[found.gpu] -= found.bytes;
+  allocated.erase(address);
+  return kOk;
+}
 Result cuMemAllocHost_v2(void **memory, size_t bytes) {
   *memory = std::malloc(bytes);
+  std::lock_guard lock(mutex);
+  pinned.insert(*memory);
   return kOk;
 }
-Result cuMemFreeHost(void *memory) { return FreeHandle(memory); }
-Result cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t bytes, Handle) {
-  std::memcpy(reinterpret_cast<void *>(to), from, bytes);
+Result cuMemFreeHost(void *memory) {
+  std::lock_guard lock(mutex);
+  pinned.erase(memory);
+  std::free(memory);
   return kOk;
 }
-Result cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t bytes, Handle) {
-  std::memcpy(to, reinterpret_cast<void *>(from), bytes);
+Result cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t bytes, Handle stream) {
+  Result result = CheckStream(stream);
+  return result ? result : Copy(to, reinterpret_cast<Pointer>(from), bytes);
+}
+// A copy of 8 bytes from 8 bytes before the end of a table of 112 is that of the failure of a rank.
+Result cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t bytes, Handle stream) {
+  Result result = CheckStream(stream);
+  result = result ? result : Copy(reinterpret_cast<Pointer>(to), from, bytes);
+  constexpr size_t kTableBytes = 112, kFailureBytes = 8;
+  unsigned gpu = 0, rank = 0, round = 0;
+  const char *failure = std::getenv("FAKE_FAILED");
+  if (result || bytes != kFailureBytes || !failure || std::sscanf(failure, "%u:%u:%u", &gpu, &rank, &round) != 3 ||
+      static_cast<int>(gpu) != current->gpu)
+    return result;
+  std::lock_guard lock(mutex);
+  auto it = allocated.find(from + kFailureBytes - kTableBytes);
+  if (it != allocated.end() && it->second.bytes == kTableBytes) {
+    const unsigned words[] = {rank + 1, round};
+    std::memcpy(to, words, sizeof words);
+  }
   return kOk;
 }
-Result cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t bytes, Handle) {
-  std::memcpy(reinterpret_cast<void *>(to), reinterpret_cast<void *>(from), bytes);
-  return kOk;
+Result cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t bytes, Handle stream) {
+  Result result = CheckStream(stream);
+  return result ? result : Copy(to, from, bytes);
 }
-// CUDA_MEMCPY2D, of which only the fields for copies from the host to the device are used.
+// CUDA_MEMCPY2D, of which the fields for copies to the device are used.
 struct RowsCopy {
   size_t from_x, from_y;
   int from_type;
@@ -185,21 +368,42 @@ struct RowsCopy {
   void *to_array;
   size_t to_pitch, bytes, rows;
 };
-Result cuMemcpy2DAsync_v2(const RowsCopy *copy, Handle) {
-  for (size_t row = 0; row < copy->rows; ++row)
-    std::memcpy(reinterpret_cast<std::byte *>(copy->to_device) + row * copy->to_pitch,
-                copy->from_host + row * copy->from_pitch, copy->bytes);
+Result cuMemcpy2DAsync_v2(const RowsCopy *given, Handle stream) {
+  if (Result result = CheckStream(stream))
+    return result;
+  constexpr int kHostMemory = 1;
+  fake::Enqueue([copy = *given] {
+    const std::byte *from =
+        copy.from_type == kHostMemory ? copy.from_host : reinterpret_cast<const std::byte *>(copy.from_device);
+    for (size_t row = 0; row < copy.rows; ++row)
+      std::memcpy(reinterpret_cast<std::byte *>(copy.to_device) + row * copy.to_pitch, from + row * copy.from_pitch,
+                  copy.bytes);
+  });
   return kOk;
 }
-Result cuMemsetD8Async(Pointer memory, unsigned char value, size_t bytes, Handle) {
-  std::memset(reinterpret_cast<void *>(memory), value, bytes);
+Result cuMemsetD8Async(Pointer memory, unsigned char value, size_t bytes, Handle stream) {
+  if (Result result = CheckStream(stream))
+    return result;
+  Reach reach = ReachOf(memory);
+  if (reach == Reach::kYes)
+    std::memset(reinterpret_cast<void *>(memory), value, bytes);
+  return reach == Reach::kNo ? kIllegalAddress : kOk;
+}
+Result cuMemsetD32Async(Pointer memory, unsigned value, size_t words, Handle stream) {
+  if (Result result = CheckStream(stream))
+    return result;
+  std::fill_n(reinterpret_cast<unsigned *>(memory), words, value);
   return kOk;
 }
 Result cuStreamCreate(Handle *stream, unsigned) { return MakeHandle(stream); }
 Result cuStreamDestroy_v2(Handle stream) { return FreeHandle(stream); }
 Result cuStreamWaitEvent(Handle, Handle, unsigned) { return kOk; }
 Result cuStreamSynchronize(Handle) { return kOk; }
-Result cuStreamBeginCapture_v2(Handle, int) {
+Result cuStreamQuery(Handle stream) { return IsStuck(GpuOf(stream)) ? kNotReady : kOk; }
+Result cuStreamBeginCapture_v2(Handle stream, int mode) {
+  constexpr int kThreadLocal = 1;
+  if (Result result = CheckStream(stream); result || mode != kThreadLocal)
+    return result ? result : kInvalidValue;
   captured = new Graph;
   return kOk;
 }
@@ -212,13 +416,16 @@ Result cuEventCreate(Handle *event, unsigned) { return MakeHandle(event); }
 Result cuEventDestroy_v2(Handle event) { return FreeHandle(event); }
 Result cuEventRecord(Handle, Handle) { return kOk; }
 Result cuEventSynchronize(Handle) { return kOk; }
+Result cuEventQuery(Handle event) { return IsStuck(GpuOf(event)) ? kNotReady : kOk; }
 Result cuGraphInstantiateWithFlags(Handle *executable, Handle graph, unsigned long long) {
   *executable = new Graph(*static_cast<Graph *>(graph));
   return kOk;
 }
-Result cuGraphLaunch(Handle executable, Handle) {
-  for (const fake::Launch &launch : *static_cast<Graph *>(executable))
-    fake::Run(launch);
+Result cuGraphLaunch(Handle executable, Handle stream) {
+  if (Result result = CheckStream(stream))
+    return result;
+  for (const std::function<void()> &work : *static_cast<Graph *>(executable))
+    work();
   return kOk;
 }
 Result cuGraphDestroy(Handle graph) {
@@ -246,7 +453,7 @@ Result cuModuleGetFunction(Handle *function, Handle module, const char *name) {
   if (it == kernels.end())
     return kNotFound;
   if (fake::HasKernels() && !it->second.kernel)
-    if (!(it->second.kernel = fake::FindKernel(name)))
+    if (!(it->second.kernel = fake::FindKernel(name, current->gpu)))
       return kNotFound;
   *function = &it->second;
   return kOk;
@@ -274,7 +481,11 @@ struct LaunchConfig {
 };
 Result cuLaunchKernelEx(const LaunchConfig *config, Handle function, void **parameters, void **) {
   constexpr int kCluster = 4, kDependentLaunch = 6;
+  if (Result result = CheckStream(config->stream))
+    return result;
+  has_launched[current->gpu] = true;
   fake::Launch launch;
+  launch.device = current->gpu;
   launch.kernel = static_cast<const Function *>(function)->kernel;
   if (!launch.kernel)
     return kOk;
@@ -289,10 +500,7 @@ Result cuLaunchKernelEx(const LaunchConfig *config, Handle function, void **para
       launch.may_start_early = attribute.value[0] != 0;
   }
   fake::SetParameters(launch, parameters);
-  if (captured)
-    captured->push_back(std::move(launch));
-  else
-    fake::Run(launch);
+  fake::Enqueue([launch = std::move(launch)] { fake::Run(launch); });
   return kOk;
 }
 Result cuTensorMapEncodeTiled(CUtensorMap *map, int type, uint32_t rank, void *address, const uint64_t *dims,

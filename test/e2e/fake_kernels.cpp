@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <filesystem>
 #include <map>
 #include <mutex>
 #include <sys/mman.h>
@@ -24,36 +25,46 @@ namespace {
 
 constexpr size_t kPage = 4096, kAlignment = 256;
 
-std::mutex mutex;
+constexpr int kDevices = 8;
 
 struct Memory {
   std::byte *mapped;
   size_t mapped_bytes;
   size_t bytes;
+  bool is_shared;
   std::vector<std::byte> before; // contents before the current launch
 };
-std::map<std::byte *, Memory> memories;
 
-// The memory that was written since the last launch that waited for all earlier launches. Later launches may run at the
-// same time as these writes.
-std::vector<LateWrite> unfinished;
+// What a device has. Its mutex is locked while one of its kernels runs.
+struct DeviceState {
+  std::mutex mutex;
+  std::map<std::byte *, Memory> memories;
+  // The memory that was written since the last launch that waited for all earlier launches. Later launches may run at
+  // the same time as these writes.
+  std::vector<LateWrite> unfinished;
+  std::map<std::string, Kernel> kernels;
+  void *library = nullptr;
+};
+DeviceState devices[kDevices];
 
-void Snapshot() {
-  for (auto &[address, memory] : memories)
-    memory.before.assign(address, address + memory.bytes);
+void Snapshot(DeviceState &device) {
+  for (auto &[address, memory] : device.memories)
+    if (!memory.is_shared)
+      memory.before.assign(address, address + memory.bytes);
 }
 
 // Adds the memory that differs from the snapshot to `unfinished`, in units of 64 bytes.
-void CollectWrites() {
+void CollectWrites(DeviceState &device) {
   constexpr size_t kUnit = 64;
-  for (auto &[address, memory] : memories)
-    for (size_t at = 0; at < memory.bytes;) {
+  for (auto &[address, memory] : device.memories)
+    for (size_t at = 0; at < memory.bytes && !memory.is_shared;) {
       size_t end = at;
       while (end < memory.bytes &&
              std::memcmp(address + end, memory.before.data() + end, std::min(kUnit, memory.bytes - end)) != 0)
         end = std::min(end + kUnit, memory.bytes);
       if (end > at)
-        unfinished.push_back({reinterpret_cast<unsigned char *>(address + at), static_cast<long long>(end - at)});
+        device.unfinished.push_back(
+            {reinterpret_cast<unsigned char *>(address + at), static_cast<long long>(end - at)});
       at = std::max(end, at + kUnit);
     }
 }
@@ -62,8 +73,11 @@ void Log(const Launch &launch, int64_t microseconds) {
   const char *path = std::getenv("FAKE_LOG");
   if (!path)
     return;
+  // The sizes of the step are the last parameter of 24 bytes.
   int sizes[6] = {};
-  std::memcpy(sizes, launch.parameters.back().data(), sizeof sizes);
+  for (const std::vector<std::byte> &parameter : launch.parameters)
+    if (parameter.size() == sizeof sizes)
+      std::memcpy(sizes, parameter.data(), sizeof sizes);
   std::FILE *file = std::fopen(path, "a");
   if (!file)
     return;
@@ -74,33 +88,44 @@ void Log(const Launch &launch, int64_t microseconds) {
   std::fclose(file);
 }
 
-void *Library() {
-  static void *library = [] {
-    void *opened = dlopen(std::getenv("FAKE_KERNELS"), RTLD_NOW | RTLD_LOCAL);
-    if (!opened) {
-      std::fprintf(stderr, "FAKE_KERNELS: %s\n", dlerror());
-      std::abort();
-    }
-    return opened;
-  }();
-  return library;
+[[noreturn]] void Fail(const char *problem) {
+  std::fprintf(stderr, "FAKE_KERNELS: %s\n", problem);
+  std::abort();
+}
+
+// Loads the library, of which devices after the first one get a copy: the same file would be the same instance.
+void *Library(int device) {
+  std::string path = std::getenv("FAKE_KERNELS");
+  std::string copy = path + "." + std::to_string(device);
+  if (device > 0) {
+    std::error_code error;
+    std::filesystem::copy_file(path, copy, std::filesystem::copy_options::overwrite_existing, error);
+    if (error)
+      Fail(error.message().c_str());
+  }
+  void *opened = dlopen((device > 0 ? copy : path).c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!opened)
+    Fail(dlerror());
+  return opened;
 }
 
 } // namespace
 
 bool HasKernels() { return std::getenv("FAKE_KERNELS") != nullptr; }
 
-const Kernel *FindKernel(const std::string &name) {
-  std::lock_guard lock(mutex);
-  static std::map<std::string, Kernel> kernels;
-  auto it = kernels.find(name);
-  if (it == kernels.end()) {
+const Kernel *FindKernel(const std::string &name, int device) {
+  DeviceState &state = devices[device];
+  std::lock_guard lock(state.mutex);
+  if (!state.library)
+    state.library = Library(device);
+  auto it = state.kernels.find(name);
+  if (it == state.kernels.end()) {
     Kernel kernel{name, nullptr, nullptr};
-    kernel.run = reinterpret_cast<decltype(kernel.run)>(dlsym(Library(), ("run_" + name).c_str()));
-    kernel.parameter_bytes = static_cast<const int *>(dlsym(Library(), ("parameters_" + name).c_str()));
+    kernel.run = reinterpret_cast<decltype(kernel.run)>(dlsym(state.library, ("run_" + name).c_str()));
+    kernel.parameter_bytes = static_cast<const int *>(dlsym(state.library, ("parameters_" + name).c_str()));
     if (!kernel.run || !kernel.parameter_bytes)
       return nullptr;
-    it = kernels.emplace(name, kernel).first;
+    it = state.kernels.emplace(name, kernel).first;
   }
   return &it->second;
 }
@@ -113,10 +138,11 @@ void SetParameters(Launch &launch, void **parameters) {
 }
 
 void Run(const Launch &launch) {
-  std::lock_guard lock(mutex);
+  DeviceState &state = devices[launch.device];
+  std::lock_guard lock(state.mutex);
   if (!launch.may_start_early)
-    unfinished.clear();
-  Snapshot();
+    state.unfinished.clear();
+  Snapshot(state);
   std::vector<void *> parameters;
   for (const auto &value : launch.parameters) {
     // Tensor maps are aligned to 64 bytes.
@@ -127,18 +153,18 @@ void Run(const Launch &launch) {
                           launch.threads,
                           launch.cluster,
                           launch.shared_bytes,
-                          unfinished.data(),
-                          static_cast<int>(unfinished.size())};
+                          state.unfinished.data(),
+                          static_cast<int>(state.unfinished.size())};
   auto begin = std::chrono::steady_clock::now();
   launch.kernel->run(parameters.data(), &emulated);
   auto elapsed = std::chrono::steady_clock::now() - begin;
   for (void *parameter : parameters)
     std::free(parameter);
-  CollectWrites();
+  CollectWrites(state);
   Log(launch, std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count());
 }
 
-void *Allocate(size_t bytes) {
+void *Allocate(size_t bytes, int device, bool is_shared) {
   // Place the memory directly before a page that cannot be accessed, as closely as the alignment allows.
   size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   size_t pages = (rounded + kPage - 1) / kPage * kPage;
@@ -150,17 +176,22 @@ void *Allocate(size_t bytes) {
     return nullptr;
   std::memset(first, 0xff, pages);
   std::byte *address = first + pages - rounded;
-  std::lock_guard lock(mutex);
-  memories[address] = {static_cast<std::byte *>(mapped), pages + 2 * kPage, rounded, {}};
+  DeviceState &state = devices[device];
+  std::lock_guard lock(state.mutex);
+  state.memories[address] = {static_cast<std::byte *>(mapped), pages + 2 * kPage, rounded, is_shared, {}};
   return address;
 }
 
 void Free(void *memory) {
-  std::lock_guard lock(mutex);
-  auto it = memories.find(static_cast<std::byte *>(memory));
-  munmap(it->second.mapped, it->second.mapped_bytes);
-  memories.erase(it);
-  unfinished.clear();
+  for (DeviceState &state : devices) {
+    std::lock_guard lock(state.mutex);
+    auto it = state.memories.find(static_cast<std::byte *>(memory));
+    if (it == state.memories.end())
+      continue;
+    munmap(it->second.mapped, it->second.mapped_bytes);
+    state.memories.erase(it);
+    state.unfinished.clear();
+  }
 }
 
 } // namespace inlay::fake

@@ -413,6 +413,13 @@ static void test_plan(const char *bundle) {
   options.distributed_timeout = -1;
   EXPECT_ERROR(inlay_engine_plan(bundle, &options, &plan, NULL), INLAY_INVALID_ARGUMENT, "--distributed-timeout is -1");
   options.distributed_timeout = 10;
+  EXPECT(!options.distributed_backend);
+  options.distributed_backend = "mpi";
+  EXPECT_ERROR(inlay_engine_plan(bundle, &options, &plan, NULL), INLAY_INVALID_ARGUMENT,
+               "--distributed-backend is 'mpi', expected auto, peer or nccl");
+  options.distributed_backend = "auto";
+  EXPECT(inlay_engine_plan(bundle, &options, &plan, NULL) == INLAY_OK);
+  options.distributed_backend = NULL;
   options.speculative_model = bundle;
   options.num_speculative_tokens = 2;
   EXPECT(inlay_engine_plan(bundle, &options, &plan, NULL) == INLAY_OK);

@@ -199,6 +199,7 @@ class VllmNames(unittest.TestCase):
                                     (inlay.InvalidArgumentError, "compiled for 1.*--pipeline-parallel-size 2",
                                      {"pipeline_parallel_size": 2}),
                                     (inlay.InvalidArgumentError, "--distributed-timeout is 0", {"distributed_timeout": 0}),
+                                    (inlay.InvalidArgumentError, "--distributed-backend is 'mpi'", {"distributed_backend": "mpi"}),
                                     (TypeError, "no option 'typo'", {"typo": 1})]:
             with self.subTest(options), self.assertRaisesRegex(kind, text):
                 LLM(model=BUNDLE, target="cpu", **options)

@@ -1,0 +1,26 @@
+// Finds the GPUs that can run a target.
+#ifndef INLAY_RUNTIME_DEVICE_CUDA_GPUS_H_
+#define INLAY_RUNTIME_DEVICE_CUDA_GPUS_H_
+
+#include "absl/status/statusor.h"
+#include "runtime/device/cuda_driver.h"
+#include "runtime/device/device.h"
+
+#include <string>
+#include <string_view>
+
+namespace inlay {
+
+struct FoundGpu {
+  cuda_driver::Device device = 0;
+  int ordinal = 0; // among those that the driver shows (CUDA_VISIBLE_DEVICES)
+  std::string name;
+};
+
+// Returns the GPU of the rank: rank r has the r-th that can run `target`. Errors name the GPUs of this machine. If
+// there are fewer than ranks, no rank has one.
+absl::StatusOr<FoundGpu> FindGpu(const cuda_driver::Api &api, std::string_view target, const DeviceRank &rank);
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_DEVICE_CUDA_GPUS_H_

@@ -1,0 +1,115 @@
+#include "runtime/device/cuda_peer_memory.h"
+
+#include "fmt/format.h"
+
+#include <array>
+#include <cstddef>
+#include <vector>
+
+namespace inlay {
+
+using namespace cuda_driver;
+
+namespace {
+
+constexpr uint64_t kSegments = 16; // of the pattern, each of one byte value
+constexpr uint64_t kSegmentBytes = kPeerCheckBytes / kSegments;
+
+// The byte of a segment. Different pairs, directions and segments have different ones.
+std::byte PatternOf(const RankGpu &from, const RankGpu &to, bool is_read, uint64_t segment) {
+  return static_cast<std::byte>(1 + 97 * from.ordinal + 41 * to.ordinal + (is_read ? 128 : 0) +
+                                7 * static_cast<int>(segment));
+}
+
+} // namespace
+
+std::string WhyNoPeerAccess(const Api &api, std::span<const RankGpu> gpus) {
+  if (!api.MemSetAccess)
+    return "the driver has no virtual memory management";
+  for (const RankGpu &from : gpus)
+    for (const RankGpu &to : gpus) {
+      int can = 0;
+      if (&from != &to && (api.CanAccessPeer(&can, from.device, to.device) != 0 || !can))
+        return fmt::format("GPU {} cannot access the memory of GPU {}", from.ordinal, to.ordinal);
+    }
+  return "";
+}
+
+Result CudaPeerMemory::Allocate(const RankGpu &owner, std::span<const RankGpu> gpus, uint64_t bytes) {
+  AllocationProperties properties{};
+  properties.type = kPinnedAllocation;
+  properties.location = {kDeviceLocation, owner.device};
+  size_t granularity = 0;
+  if (Result result = api_.MemGetAllocationGranularity(&granularity, &properties, /*recommended=*/1))
+    return result;
+  bytes_ = (bytes + granularity - 1) / granularity * granularity;
+  if (Result result = api_.MemAddressReserve(&address_, bytes_, 0, 0, 0))
+    return result;
+  uint64_t handle = 0;
+  Result result = api_.MemCreate(&handle, bytes_, &properties, 0);
+  if (result == 0) {
+    result = api_.MemMap(address_, bytes_, 0, handle, 0);
+    is_mapped_ = result == 0;
+    api_.MemRelease(handle); // the mapping keeps the memory
+  }
+  std::vector<AccessDescription> access;
+  for (const RankGpu &gpu : gpus)
+    access.push_back({{kDeviceLocation, gpu.device}, kReadWriteAccess});
+  if (result == 0)
+    result = api_.MemSetAccess(address_, bytes_, access.data(), access.size());
+  if (result != 0)
+    Free();
+  return result;
+}
+
+void CudaPeerMemory::Free() {
+  if (is_mapped_)
+    api_.MemUnmap(address_, bytes_);
+  if (address_)
+    api_.MemAddressFree(address_, bytes_);
+  is_mapped_ = false;
+  address_ = 0;
+}
+
+absl::Status CheckPeerAccess(const Api &api, const RankGpu &from, const RankGpu &to, Pointer from_memory,
+                             Pointer to_memory) {
+  Result failed = 0;
+  auto call = [&](Result result) { failed = failed ? failed : result; };
+  // The owner clears its memory, so that what it holds afterwards was written by the peer.
+  std::vector<std::byte> found(kPeerCheckBytes);
+  auto check = [&](bool is_read, const RankGpu &reader, Pointer memory) {
+    api.ContextSetCurrent(reader.context);
+    call(api.MemcpyToHostAsync(found.data(), memory, found.size(), reader.stream));
+    call(api.StreamSynchronize(reader.stream));
+    const char *verb = is_read ? "reads" : "writes to";
+    if (failed)
+      return absl::DataLossError(
+          fmt::format("GPU {} {} the memory of GPU {}: error {}", from.ordinal, verb, to.ordinal, failed));
+    for (uint64_t i = 0; i < found.size(); ++i)
+      if (std::byte expected = PatternOf(from, to, is_read, i / kSegmentBytes); found[i] != expected)
+        return absl::DataLossError(fmt::format("GPU {} {} the memory of GPU {}: byte {} of {} is {:#04x}, expected "
+                                               "{:#04x}",
+                                               from.ordinal, verb, to.ordinal, i, found.size(),
+                                               static_cast<int>(found[i]), static_cast<int>(expected)));
+    return absl::OkStatus();
+  };
+  auto fill = [&](const RankGpu &writer, Pointer memory, bool is_read) {
+    for (uint64_t i = 0; i < kSegments; ++i)
+      call(api.MemsetAsync(memory + i * kSegmentBytes, static_cast<unsigned char>(PatternOf(from, to, is_read, i)),
+                           kSegmentBytes, writer.stream));
+    call(api.StreamSynchronize(writer.stream));
+  };
+  api.ContextSetCurrent(to.context);
+  call(api.MemsetAsync(to_memory, 0, kPeerCheckBytes, to.stream));
+  fill(to, to_memory + kPeerCheckBytes, /*is_read=*/true);
+  api.ContextSetCurrent(from.context);
+  fill(from, to_memory, /*is_read=*/false);
+  if (absl::Status status = check(/*is_read=*/false, to, to_memory); !status.ok())
+    return status;
+  api.ContextSetCurrent(from.context);
+  call(api.MemsetAsync(from_memory, 0, kPeerCheckBytes, from.stream));
+  call(api.MemcpyOnDeviceAsync(from_memory, to_memory + kPeerCheckBytes, kPeerCheckBytes, from.stream));
+  return check(/*is_read=*/true, from, from_memory);
+}
+
+} // namespace inlay

@@ -1,0 +1,336 @@
+#include "runtime/device/cuda_ranks.h"
+
+#include "fmt/format.h"
+#include "runtime/bundle/collective.h"
+#include "runtime/bundle/elements.h"
+#include "runtime/device/peer_table.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <thread>
+
+namespace inlay {
+
+using namespace cuda_driver;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// How much longer than the timeout, after which kernels give up, the end of an engine waits for GPUs after a failure.
+constexpr std::chrono::seconds kLastWait{2};
+
+// Calls `use` with each collective operation of the target: the kernel and the most rows that a launch has.
+template <class Use> void ForEachCollective(const plan::Target &target, const Use &use) {
+  for (const plan::Kernel *kernel : *target.kernels()) {
+    const plan::Collective *collective = kernel->body_as_Collective();
+    if (!collective)
+      continue;
+    uint64_t rows = 0;
+    for (const plan::Entry *entry : *target.entries())
+      rows = std::max<uint64_t>(rows, collective->rows() == plan::Extent_Tokens ? entry->max_tokens()
+                                                                                : entry->max_sequences());
+    use(*kernel, *collective, rows);
+  }
+}
+
+} // namespace
+
+std::optional<DistributedBackend> ParseDistributedBackend(std::string_view name) {
+  if (name.empty() || name == "auto")
+    return DistributedBackend::kAuto;
+  if (name == "peer")
+    return DistributedBackend::kPeer;
+  if (name == "nccl")
+    return DistributedBackend::kNccl;
+  return std::nullopt;
+}
+
+CudaRanks::CudaRanks(std::shared_ptr<RankGroup> group, DistributedBackend backend, std::string nccl)
+    : group_(std::move(group)), backend_(backend), nccl_path_(std::move(nccl)), gpus_(group_->size()),
+      is_open_(gpus_.size()), exchange_(gpus_.size()), tables_(gpus_.size()), gathered_(gpus_.size()) {}
+
+CudaRanks::~CudaRanks() = default;
+
+void CudaRanks::Open(uint32_t rank, const Api &api, const RankGpu &gpu) {
+  api_ = &api;
+  gpus_[rank] = gpu;
+  is_open_[rank] = true;
+  // The context must be there until all ranks are closed.
+  Context same = nullptr;
+  api.PrimaryContextRetain(&same, gpu.device);
+}
+
+absl::Status CudaRanks::Check(Result result, uint32_t rank, std::string_view doing) const {
+  if (result == 0)
+    return absl::OkStatus();
+  const char *text = nullptr;
+  api_->GetErrorString(result, &text);
+  return absl::InternalError(fmt::format("GPU {} of rank {}: {} (error {}) while {}", gpus_[rank].ordinal, rank,
+                                         text ? text : "unknown", result, doing));
+}
+
+absl::Status CudaRanks::Choose(const plan::Target &target) {
+  target_ = &target;
+  std::string no_access = size() > kMaxExchangeRanks
+                              ? fmt::format("the kernels exchange between at most {} ranks", kMaxExchangeRanks)
+                              : WhyNoPeerAccess(*api_, gpus_);
+  std::string with_code, without_code;
+  ForEachCollective(target, [&](const plan::Kernel &kernel, const plan::Collective &collective, uint64_t) {
+    (collective.code() ? with_code : without_code) = kernel.name()->str();
+    round_bytes_ = std::max(round_bytes_, (collective.exchange_bytes() + 255) / 256 * 256);
+  });
+  if (!without_code.empty())
+    without_code = fmt::format("kernel '{}' has no code for peer memory", without_code);
+  if (backend_ == DistributedBackend::kPeer)
+    for (const std::string &why : {no_access, without_code})
+      if (!why.empty())
+        return absl::FailedPreconditionError(
+            fmt::format("--distributed-backend peer: {}; use --distributed-backend auto or nccl", why));
+  uses_peers_ = backend_ != DistributedBackend::kNccl && no_access.empty() && !with_code.empty();
+  why_nccl_ = backend_ == DistributedBackend::kNccl ? "--distributed-backend is nccl"
+              : !with_code.empty() && !uses_peers_  ? no_access
+                                                    : without_code;
+  if (backend_ == DistributedBackend::kAuto && !with_code.empty() && !uses_peers_)
+    fmt::print(stderr, "inlay: {}, so the ranks exchange with NCCL, which takes longer for small steps\n", no_access);
+  return absl::OkStatus();
+}
+
+uint64_t CudaRanks::gathered_bytes() const {
+  uint64_t most = 0;
+  if (!why_nccl_.empty())
+    ForEachCollective(*target_, [&](const plan::Kernel &, const plan::Collective &collective, uint64_t rows) {
+      if (!IsKernel(collective) && collective.op() == plan::CollectiveOp_AllGather)
+        most = std::max(most, rows * collective.columns() * ElementSize(collective.type()) * size());
+    });
+  return most;
+}
+
+uint64_t CudaRanks::exchange_bytes() const {
+  return uses_peers_ ? std::max(kExchangeRounds * round_bytes_, 2 * kPeerCheckBytes) : 0;
+}
+
+uint64_t CudaRanks::bytes() const {
+  return target_ ? exchange_bytes() + gathered_bytes() + (uses_peers_ ? sizeof(PeerTable) : 0) : 0;
+}
+
+absl::Status CudaRanks::Connect() {
+  if (uses_peers_)
+    if (absl::Status status = ConnectPeers(); !status.ok()) {
+      for (uint32_t rank = 0; rank < size(); ++rank)
+        ClosePeers(rank);
+      uses_peers_ = false;
+      if (!absl::IsDataLoss(status) || backend_ == DistributedBackend::kPeer)
+        return status;
+      fmt::print(stderr, "inlay: {}. The ranks exchange with NCCL instead\n", std::string(status.message()));
+      why_nccl_ = std::string(status.message());
+      setenv("NCCL_P2P_DISABLE", "1", /*replace=*/0); // NCCL would find the same GPUs able, and compute wrong sums
+    }
+  return why_nccl_.empty() ? absl::OkStatus() : ConnectNccl();
+}
+
+absl::Status CudaRanks::ConnectPeers() {
+  for (uint32_t rank = 0; rank < size(); ++rank) {
+    api_->ContextSetCurrent(gpus_[rank].context);
+    exchange_[rank] = std::make_unique<CudaPeerMemory>(*api_);
+    Result result = exchange_[rank]->Allocate(gpus_[rank], gpus_, exchange_bytes());
+    if (result == kOutOfMemory)
+      return absl::ResourceExhaustedError(
+          fmt::format("memory for exchange between ranks needs {} MiB, which are not free on GPU {} of rank {}",
+                      exchange_bytes() >> 20, gpus_[rank].ordinal, rank));
+    if (absl::Status status = Check(result, rank, "allocating memory that other GPUs access"); !status.ok())
+      return status;
+  }
+  if (absl::Status status = CheckPairs(); !status.ok())
+    return status;
+  return FillPeers();
+}
+
+absl::Status CudaRanks::CheckPairs() const {
+  for (uint32_t from = 0; from < size(); ++from)
+    for (uint32_t to = 0; to < size(); ++to)
+      if (from != to)
+        if (absl::Status status =
+                CheckPeerAccess(*api_, gpus_[from], gpus_[to], exchange_[from]->address(), exchange_[to]->address());
+            !status.ok())
+          return absl::DataLossError(fmt::format(
+              "{}. PCI access control (ACS) or an IOMMU usually is the cause: turn them off in the BIOS or with "
+              "iommu=pt, or use --distributed-backend nccl with NCCL_P2P_DISABLE=1 in the environment",
+              std::string(status.message())));
+  return absl::OkStatus();
+}
+
+// Poisons the exchange memory and writes the tables.
+absl::Status CudaRanks::FillPeers() {
+  PeerTable table{};
+  for (uint32_t rank = 0; rank < size(); ++rank)
+    table.exchange[rank] = exchange_[rank]->address();
+  table.round_bytes = round_bytes_;
+  table.ranks = size();
+  table.timeout_ns =
+      static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(group_->timeout()).count());
+  for (uint32_t rank = 0; rank < size(); ++rank) {
+    const RankGpu &gpu = gpus_[rank];
+    api_->ContextSetCurrent(gpu.context);
+    table.rank = rank;
+    for (Result result : {api_->MemsetWordsAsync(exchange_[rank]->address(), kPeerPoison,
+                                                 exchange_bytes() / sizeof kPeerPoison, gpu.stream),
+                          api_->MemAlloc(&tables_[rank], sizeof table),
+                          api_->MemcpyToDeviceAsync(tables_[rank], &table, sizeof table, gpu.stream),
+                          api_->StreamSynchronize(gpu.stream)})
+      if (absl::Status status = Check(result, rank, "filling the memory for exchange between ranks"); !status.ok())
+        return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CudaRanks::ConnectNccl() {
+  absl::StatusOr<std::unique_ptr<Nccl>> opened = Nccl::Open(nccl_path_);
+  if (!opened.ok())
+    return absl::Status(
+        opened.status().code(),
+        fmt::format("the ranks need NCCL because {}, but {}", why_nccl_, std::string(opened.status().message())) +
+            (backend_ == DistributedBackend::kNccl ? ", or use --distributed-backend peer" : ""));
+  nccl_ = *std::move(opened);
+  for (uint32_t rank = 0; rank < size() && gathered_bytes() > 0; ++rank) {
+    api_->ContextSetCurrent(gpus_[rank].context);
+    if (absl::Status status =
+            Check(api_->MemAlloc(&gathered_[rank], gathered_bytes()), rank, "allocating memory for what ranks gather");
+        !status.ok())
+      return status;
+  }
+  return nccl_->Connect(*api_, gpus_, std::max<Clock::duration>(group_->timeout(), std::chrono::minutes(1)),
+                        group_->timeout());
+}
+
+std::string CudaRanks::Describe() const {
+  std::string ordinals;
+  for (const RankGpu &gpu : gpus_)
+    ordinals += fmt::format("{}{}", ordinals.empty() ? "" : ", ", gpu.ordinal);
+  return fmt::format("GPUs {} through {}{}{}", ordinals, uses_peers_ ? "peer memory" : "",
+                     uses_peers_ && nccl_ ? " and " : "", nccl_ ? "NCCL " + nccl_->Version() : "");
+}
+
+absl::Status CudaRanks::Run(uint32_t rank, const plan::Collective &collective, std::span<void *const> arguments,
+                            int32_t rows) {
+  const uint64_t element = ElementSize(collective.type()), columns = collective.columns();
+  const auto count = static_cast<uint64_t>(std::max(rows, 0));
+  if (count == 0)
+    return absl::OkStatus();
+  if (collective.op() == plan::CollectiveOp_AllReduce)
+    return nccl_->AllReduce(rank, arguments[0], arguments[1], count * columns, collective.type());
+  const uint64_t row_bytes = columns * element, result_bytes = ResultColumns(collective, size()) * element;
+  if (absl::Status status =
+          nccl_->AllGather(rank, arguments[0], reinterpret_cast<void *>(gathered_[rank]), count * row_bytes);
+      !status.ok())
+    return status;
+  // NCCL puts the rows of one rank after those of the other.
+  for (uint32_t other = 0; other < size() && other * row_bytes < result_bytes; ++other) {
+    RowsCopy copy{};
+    copy.from_type = copy.to_type = kDeviceMemory;
+    copy.from_device = gathered_[rank] + other * count * row_bytes;
+    copy.from_pitch = row_bytes;
+    copy.to_device = reinterpret_cast<Pointer>(arguments[1]) + other * row_bytes;
+    copy.to_pitch = result_bytes;
+    copy.bytes = std::min(row_bytes, result_bytes - other * row_bytes);
+    copy.rows = count;
+    if (absl::Status status =
+            Check(api_->MemcpyRowsAsync(&copy, gpus_[rank].stream), rank, "putting gathered rows together");
+        !status.ok())
+      return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CudaRanks::Wait(uint32_t rank, Event event) {
+  // Kernels that wait for a peer give up after the timeout. Then they say for which one, so this waits a little longer.
+  const Clock::time_point end = Clock::now() + group_->timeout() + group_->timeout() / 10;
+  constexpr int kPollsOfNccl = 1024, kSpins = 20000;
+  for (int polls = 1;; ++polls) {
+    if (Result result = api_->EventQuery(event); result != kNotReady)
+      return Check(result, rank, "running kernels");
+    absl::Status status;
+    if (group_->has_failed())
+      status = group_->failure();
+    else if (has_expired_ || Clock::now() > end)
+      status = absl::DeadlineExceededError(
+          fmt::format("GPU {} has not finished the step after {:.3g} s (--distributed-timeout)", gpus_[rank].ordinal,
+                      std::chrono::duration<double>(group_->timeout()).count()));
+    else if (nccl_ && polls % kPollsOfNccl == 0)
+      status = nccl_->AsyncError(rank);
+    if (!status.ok()) {
+      has_expired_ = true;
+      if (nccl_)
+        nccl_->Abort();
+      return status;
+    }
+    if (polls > kSpins)
+      std::this_thread::yield();
+  }
+}
+
+bool CudaRanks::IsStuck() {
+  if (!group_->has_failed() && !has_expired_)
+    return false;
+  std::lock_guard lock(ending_);
+  if (is_stuck_)
+    return *is_stuck_;
+  if (nccl_)
+    nccl_->Abort();
+  const Clock::time_point end = Clock::now() + group_->timeout() + kLastWait;
+  auto runs = [&](const RankGpu &gpu) {
+    return gpu.stream && (api_->ContextSetCurrent(gpu.context), api_->StreamQuery(gpu.stream) == kNotReady);
+  };
+  while (std::ranges::any_of(gpus_, runs) && Clock::now() < end)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  is_stuck_ = std::ranges::any_of(gpus_, runs);
+  if (*is_stuck_)
+    fmt::print(stderr, "inlay: a GPU still runs kernels of the failed step; its memory is not freed\n");
+  return *is_stuck_;
+}
+
+void CudaRanks::Close(uint32_t rank) {
+  // Kernels of other ranks write to the memory of this one until they have ended.
+  if (!IsStuck())
+    for (const RankGpu &gpu : gpus_)
+      if (gpu.stream) {
+        api_->ContextSetCurrent(gpu.context);
+        api_->StreamSynchronize(gpu.stream);
+      }
+  gpus_[rank].stream = nullptr;
+  is_open_[rank] = false;
+  if (std::ranges::none_of(is_open_, [](bool is_open) { return is_open; }))
+    CloseAll();
+}
+
+void CudaRanks::CloseAll() {
+  if (nccl_)
+    nccl_->Close(*api_);
+  for (uint32_t rank = 0; rank < size(); ++rank) {
+    if (!gpus_[rank].context)
+      continue;
+    api_->ContextSetCurrent(gpus_[rank].context);
+    ClosePeers(rank);
+    if (gathered_[rank] && !IsStuck())
+      api_->MemFree(gathered_[rank]);
+    gathered_[rank] = 0;
+    // After a failure NCCL may still be ending in the background.
+    if (!nccl_ || !group_->has_failed())
+      api_->PrimaryContextRelease(gpus_[rank].device);
+    gpus_[rank].context = nullptr;
+  }
+}
+
+void CudaRanks::ClosePeers(uint32_t rank) {
+  if (IsStuck()) {
+    if (exchange_[rank])
+      exchange_[rank]->Leak();
+    return;
+  }
+  exchange_[rank].reset();
+  if (tables_[rank])
+    api_->MemFree(tables_[rank]);
+  tables_[rank] = 0;
+}
+
+} // namespace inlay

@@ -1,0 +1,52 @@
+// Collective operations that NCCL runs in the order of a stream: a communicator for each rank of this process. The
+// library is loaded when ranks need it. nccl.cpp declares the few functions it uses, so building needs no header.
+#ifndef INLAY_RUNTIME_DEVICE_NCCL_H_
+#define INLAY_RUNTIME_DEVICE_NCCL_H_
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "runtime/bundle/plan_generated.h"
+#include "runtime/device/cuda_peer_memory.h"
+
+#include <chrono>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace inlay {
+
+// The sums of NCCL are in an order that it chooses. All ranks get the same bits, but a row can depend on how many rows
+// the step has.
+class Nccl {
+public:
+  virtual ~Nccl() = default;
+
+  // `path` is libnccl.so.2 or its directory; empty: the usual directories of CUDA's libraries are searched.
+  static absl::StatusOr<std::unique_ptr<Nccl>> Open(const std::string &path);
+
+  virtual std::string Version() const = 0; // "2.28.9"
+
+  // Makes the communicators, from one thread, and checks a sum of all ranks. `gpus` are those of the ranks. Fails if
+  // that takes longer than `to_connect`, and later if a call does not return within `of_call`.
+  using Duration = std::chrono::steady_clock::duration;
+  virtual absl::Status Connect(const cuda_driver::Api &api, std::span<const RankGpu> gpus, Duration to_connect,
+                               Duration of_call) = 0;
+
+  // Enqueue an operation on the rank's stream, or add it to the graph that is captured there. All ranks call the same
+  // ones in the same order, each on its thread, with the context of its GPU. `to` of AllGather() has `bytes` of each
+  // rank.
+  virtual absl::Status AllReduce(uint32_t rank, const void *from, void *to, uint64_t elements, plan::DataType type) = 0;
+  virtual absl::Status AllGather(uint32_t rank, const void *from, void *to, uint64_t bytes) = 0;
+
+  // An error of operations that run. Any thread may call these two.
+  virtual absl::Status AsyncError(uint32_t rank) = 0;
+  // Ends operations that run; no more are accepted.
+  virtual void Abort() = 0;
+  // Releases the communicators of all ranks. Graphs with their operations must have been destroyed, and the contexts
+  // not yet.
+  virtual void Close(const cuda_driver::Api &api) = 0;
+};
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_DEVICE_NCCL_H_

@@ -1,0 +1,320 @@
+// Ranks on GPUs, with the fake driver and the fake NCCL: which GPU a rank has, how ranks reach each other, and what
+// happens when they do not.
+#include "runtime/device/cuda_ranks.h"
+#include "runtime/device/cuda_rounds.h"
+#include "runtime/device/device.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <regex>
+#include <thread>
+
+namespace inlay {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr uint32_t kColumns = 64, kLogits = 20, kVocabulary = 36;
+
+// Two kernels of two ranks: the sum of [tokens][64] and the logits of a vocabulary of 36, of which each rank has 20.
+const plan::Target &MakeTarget(flatbuffers::FlatBufferBuilder &b, bool sums_have_code = true,
+                               bool logits_have_code = true) {
+  b.Clear();
+  auto code = [&](bool has) { return has ? plan::CreateCode(b) : flatbuffers::Offset<plan::Code>(); };
+  auto sum_code = code(sums_have_code), logits_code = code(logits_have_code);
+  auto sum = plan::CreateCollective(b, plan::CollectiveOp_AllReduce, plan::Extent_Tokens, kColumns, plan::DataType_F32,
+                                    0, 0, sum_code, sums_have_code ? 1000 : 0);
+  auto logits = plan::CreateCollective(b, plan::CollectiveOp_AllGather, plan::Extent_LogitRows, kLogits,
+                                       plan::DataType_F32, 0, kVocabulary, logits_code, logits_have_code ? 300 : 0);
+  std::vector kernels{plan::CreateKernelDirect(b, "sum", nullptr, plan::KernelBody_Collective, sum.Union()),
+                      plan::CreateKernelDirect(b, "logits", nullptr, plan::KernelBody_Collective, logits.Union())};
+  std::vector entries{
+      plan::CreateEntryDirect(b, "mixed", plan::EntryKind_Mixed, /*max_tokens=*/8, /*max_sequences=*/4)};
+  b.Finish(plan::CreateTargetDirect(b, "sm_90a", &kernels, nullptr, &entries));
+  return *flatbuffers::GetRoot<plan::Target>(b.GetBufferPointer());
+}
+
+class CudaRanksTest : public ::testing::Test {
+protected:
+  CudaRanksTest() { Set("FAKE_GPUS", "2"); }
+  ~CudaRanksTest() override {
+    devices_.clear(); // before the environment changes
+    ranks_.reset();
+    for (const std::string &name : set_)
+      unsetenv(name.c_str());
+    unsetenv("NCCL_P2P_DISABLE");
+  }
+
+  void Set(const char *name, const char *value) {
+    setenv(name, value, 1);
+    set_.push_back(name);
+  }
+
+  // Opens the devices of two ranks.
+  absl::Status Open(DistributedBackend backend = DistributedBackend::kAuto, const std::string &nccl = INLAY_FAKE_NCCL) {
+    devices_.clear();
+    group_ = std::make_shared<RankGroup>(2, std::chrono::milliseconds(200));
+    ranks_ = std::make_unique<CudaRanks>(group_, backend, nccl);
+    for (uint32_t rank = 0; rank < 2; ++rank) {
+      absl::StatusOr<std::unique_ptr<Device>> device =
+          OpenDevice("sm_90a", 1, "", {.index = rank, .count = 2, .gpus = ranks_.get()});
+      if (!device.ok())
+        return device.status();
+      devices_.push_back(*std::move(device));
+    }
+    return absl::OkStatus();
+  }
+
+  // Opens the devices and lets the ranks reach each other.
+  absl::Status Connect(const plan::Target &target, DistributedBackend backend = DistributedBackend::kAuto,
+                       const std::string &nccl = INLAY_FAKE_NCCL) {
+    if (absl::Status status = Open(backend, nccl); !status.ok())
+      return status;
+    if (absl::Status status = ranks_->Choose(target); !status.ok())
+      return status;
+    return ranks_->Connect();
+  }
+
+  static std::string Message(const absl::Status &status) { return std::string(status.message()); }
+
+  flatbuffers::FlatBufferBuilder builder_;
+  std::vector<std::string> set_;
+  std::shared_ptr<RankGroup> group_;
+  std::unique_ptr<CudaRanks> ranks_;
+  std::vector<std::unique_ptr<Device>> devices_;
+};
+
+TEST_F(CudaRanksTest, EachRankHasAGpu) {
+  ASSERT_TRUE(Open().ok());
+  const uint64_t free = devices_[1]->FreeMemory();
+  ASSERT_TRUE(devices_[0]->Allocate(1 << 20, "test").ok());
+  EXPECT_EQ(devices_[1]->FreeMemory(), free);
+  EXPECT_LT(devices_[0]->FreeMemory(), free);
+}
+
+TEST_F(CudaRanksTest, TooFewGpusAreAnErrorOfTheFirstRank) {
+  Set("FAKE_GPUS", "1");
+  EXPECT_THAT(Message(Open()),
+              AllOf(HasSubstr("the bundle is for 2 ranks, each on a GPU for sm_90a of its own, but this machine has 1: "
+                              "Fake GPU (sm_90)"),
+                    HasSubstr("CUDA_VISIBLE_DEVICES"), HasSubstr("--tensor-parallel-size 1")));
+  EXPECT_TRUE(devices_.empty());
+}
+
+TEST_F(CudaRanksTest, StagesAreRefused) {
+  EXPECT_THAT(Message(OpenDevice("sm_90a", 1, "", {.count = 2, .stages = 2}).status()),
+              HasSubstr("the bundle has 2 stages, which run on the target cpu only; use --target cpu, or compile the "
+                        "model with --pipeline-parallel-size 1"));
+}
+
+TEST_F(CudaRanksTest, PeersHaveTablesAndPoisonedMemory) {
+  ASSERT_EQ(Connect(MakeTarget(builder_)), absl::OkStatus());
+  EXPECT_EQ(ranks_->Describe(), "GPUs 0, 1 through peer memory");
+  PeerTable tables[2];
+  for (uint32_t rank = 0; rank < 2; ++rank)
+    std::memcpy(&tables[rank], reinterpret_cast<const void *>(ranks_->table(rank)), sizeof(PeerTable));
+  for (uint32_t rank = 0; rank < 2; ++rank) {
+    const PeerTable &table = tables[rank];
+    EXPECT_EQ(table.rank, rank);
+    EXPECT_EQ(table.ranks, 2u);
+    EXPECT_EQ(table.round_bytes, 1024u); // 1,000 bytes of the sum
+    EXPECT_EQ(table.timeout_ns, 200'000'000u);
+    EXPECT_EQ(table.round + table.arrived + table.previous_bytes + table.failed, 0u);
+    EXPECT_EQ(table.exchange[rank], tables[1 - rank].exchange[rank]);
+    const auto *words = reinterpret_cast<const uint32_t *>(table.exchange[rank]);
+    EXPECT_EQ(std::count(words, words + kExchangeRounds * table.round_bytes / 4, 0x80008000u),
+              static_cast<ptrdiff_t>(kExchangeRounds * table.round_bytes / 4));
+  }
+  EXPECT_NE(tables[0].exchange[0], tables[0].exchange[1]);
+}
+
+TEST_F(CudaRanksTest, MemoryOfTheExchangeIsCounted) {
+  ASSERT_TRUE(Open().ok());
+  ASSERT_TRUE(ranks_->Choose(MakeTarget(builder_)).ok());
+  const uint64_t before = devices_[1]->FreeMemory();
+  ASSERT_TRUE(ranks_->Connect().ok());
+  EXPECT_EQ(before - devices_[1]->FreeMemory(), ranks_->bytes());
+  devices_[0].reset();
+  devices_[1].reset();
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(devices_.back()->FreeMemory(), before); // all was freed
+}
+
+TEST_F(CudaRanksTest, WithoutPeerAccessTheRanksUseNccl) {
+  Set("FAKE_NO_PEER", "1:0");
+  ::testing::internal::CaptureStderr();
+  ASSERT_EQ(Connect(MakeTarget(builder_)), absl::OkStatus());
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              HasSubstr("inlay: GPU 1 cannot access the memory of GPU 0, so"));
+  EXPECT_EQ(ranks_->Describe(), "GPUs 0, 1 through NCCL 2.28.9");
+  EXPECT_THAT(Message(Connect(MakeTarget(builder_), DistributedBackend::kPeer)),
+              HasSubstr("--distributed-backend peer: GPU 1 cannot access the memory of GPU 0; use"));
+}
+
+TEST_F(CudaRanksTest, KernelsWithoutCodeUseNccl) {
+  const plan::Target &target = MakeTarget(builder_, true, /*logits_have_code=*/false);
+  ASSERT_EQ(Connect(target), absl::OkStatus());
+  EXPECT_EQ(ranks_->Describe(), "GPUs 0, 1 through peer memory and NCCL 2.28.9");
+  EXPECT_TRUE(ranks_->IsKernel(*target.kernels()->Get(0)->body_as_Collective()));
+  EXPECT_FALSE(ranks_->IsKernel(*target.kernels()->Get(1)->body_as_Collective()));
+  EXPECT_THAT(Message(Connect(target, DistributedBackend::kPeer)),
+              HasSubstr("--distributed-backend peer: kernel 'logits' has no code for peer memory"));
+}
+
+// A pair that says it can access its memory, and does not.
+TEST_F(CudaRanksTest, WrongBytesNameThePair) {
+  for (const char *pair : {"0:1", "1:0"}) {
+    Set("FAKE_BROKEN", pair);
+    EXPECT_THAT(
+        Message(Connect(MakeTarget(builder_), DistributedBackend::kPeer)),
+        AllOf(HasSubstr(std::string("GPU ") + pair[0] + " writes to the memory of GPU " + pair[2] + ": byte 0 "),
+              HasSubstr("ACS"), HasSubstr("IOMMU"), HasSubstr("--distributed-backend nccl")));
+    devices_.clear();
+  }
+  ::testing::internal::CaptureStderr();
+  ASSERT_EQ(Connect(MakeTarget(builder_)), absl::OkStatus());
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("The ranks exchange with NCCL instead"));
+  EXPECT_EQ(ranks_->Describe(), "GPUs 0, 1 through NCCL 2.28.9");
+  EXPECT_STREQ(std::getenv("NCCL_P2P_DISABLE"), "1");
+}
+
+TEST_F(CudaRanksTest, WithoutNcclTheErrorSaysWhyItIsNeeded) {
+  EXPECT_THAT(Message(Connect(MakeTarget(builder_), DistributedBackend::kNccl, "/none/libnccl.so.2")),
+              AllOf(HasSubstr("the ranks need NCCL because --distributed-backend is nccl, but libnccl.so.2 was not "
+                              "loaded (/none/libnccl.so.2"),
+                    HasSubstr("--nccl"), HasSubstr("nvidia-nccl-cu13"), HasSubstr("--distributed-backend peer")));
+  Set("FAKE_NO_PEER", "0:1");
+  EXPECT_THAT(Message(Connect(MakeTarget(builder_), DistributedBackend::kAuto, "/none/libnccl.so.2")),
+              HasSubstr("the ranks need NCCL because GPU 0 cannot access the memory of GPU 1, but"));
+}
+
+TEST_F(CudaRanksTest, WrongSumsOfNcclAreFoundBeforeTheModelRuns) {
+  Set("FAKE_NCCL", "wrong");
+  EXPECT_THAT(Message(Connect(MakeTarget(builder_), DistributedBackend::kNccl)),
+              HasSubstr("nccl 2.28.9: rank 0 has a wrong sum of a number of each rank"));
+}
+
+// Both operations in the plan's layouts, by the threads of two ranks.
+TEST_F(CudaRanksTest, NcclSumsAndGathersRows) {
+  const plan::Target &target = MakeTarget(builder_);
+  ASSERT_EQ(Connect(target, DistributedBackend::kNccl), absl::OkStatus());
+  constexpr int kRows = 3;
+  std::vector<float> sums(kRows * kColumns), logits[2];
+  absl::Status statuses[2];
+  auto run = [&](uint32_t rank) -> absl::Status {
+    Device &device = *devices_[rank];
+    std::vector<float> own(kRows * kColumns);
+    for (size_t i = 0; i < own.size(); ++i)
+      own[i] = static_cast<float>(i + 1000 * rank);
+    logits[rank].resize(kRows * kVocabulary);
+    void *from = *device.Allocate(own.size() * 4, "input"), *to = *device.Allocate(own.size() * 4, "output");
+    absl::Status status = device.CopyToDevice(from, own.data(), own.size() * 4);
+    void *arguments[] = {from, to};
+    status.Update(ranks_->Run(rank, *target.kernels()->Get(0)->body_as_Collective(), arguments, kRows));
+    if (rank == 0)
+      status.Update(device.CopyToHost(sums.data(), to, sums.size() * 4));
+    status.Update(ranks_->Run(rank, *target.kernels()->Get(1)->body_as_Collective(), arguments, kRows));
+    status.Update(device.CopyToHost(logits[rank].data(), to, logits[rank].size() * 4));
+    return status;
+  };
+  std::thread other([&] { statuses[1] = run(1); });
+  statuses[0] = run(0);
+  other.join();
+  ASSERT_TRUE(statuses[0].ok() && statuses[1].ok()) << statuses[0] << statuses[1];
+  for (size_t i = 0; i < sums.size(); ++i)
+    EXPECT_EQ(sums[i], static_cast<float>(2 * i + 1000)) << i;
+  EXPECT_EQ(logits[0], logits[1]);
+  for (size_t row = 0; row < kRows; ++row)
+    for (size_t column = 0; column < kVocabulary; ++column)
+      EXPECT_EQ(logits[0][row * kVocabulary + column],
+                static_cast<float>(column < kLogits ? row * kLogits + column : 1000 + row * kLogits + column - kLogits))
+          << row << ", " << column;
+}
+
+TEST_F(CudaRanksTest, AGpuThatDoesNotAnswerIsNotWaitedForForever) {
+  ASSERT_EQ(Connect(MakeTarget(builder_)), absl::OkStatus());
+  absl::StatusOr<EventId> event = devices_[1]->RecordEvent({});
+  ASSERT_TRUE(event.ok());
+  EXPECT_EQ(devices_[1]->WaitForEvent(*event), absl::OkStatus());
+  EXPECT_FALSE(ranks_->IsStuck());
+  Set("FAKE_STUCK", "1");
+  auto begin = std::chrono::steady_clock::now();
+  absl::Status status = devices_[1]->WaitForEvent(*event);
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(Message(status), HasSubstr("GPU 1 has not finished the step after 0.2 s (--distributed-timeout)"));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+  EXPECT_TRUE(ranks_->IsStuck());
+}
+
+// After the failure of a rank, no other one waits.
+TEST_F(CudaRanksTest, AFailureEndsTheWaitForAGpu) {
+  ASSERT_EQ(Connect(MakeTarget(builder_)), absl::OkStatus());
+  absl::StatusOr<EventId> event = devices_[0]->RecordEvent({});
+  ASSERT_TRUE(event.ok());
+  Set("FAKE_STUCK", "0");
+  group_->Fail(absl::UnavailableError("rank 1: out of luck"));
+  EXPECT_EQ(Message(devices_[0]->WaitForEvent(*event)), "rank 1: out of luck");
+}
+
+// The struct of kernels is declared in a header that the host cannot compile.
+TEST(PeerTableTest, HasTheFieldsOfKernels) {
+  std::ifstream file("codegen/device/peers.h");
+  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  std::smatch body;
+  ASSERT_TRUE(std::regex_search(text, body, std::regex(R"(struct PeerTable \{([^}]*)\})")));
+  std::string found;
+  size_t offset = 0;
+  const std::string fields = body[1];
+  const std::regex declaration(R"((unsigned long long|unsigned) ([^;]*);)");
+  for (std::sregex_iterator it(fields.begin(), fields.end(), declaration), end; it != end; ++it) {
+    const size_t size = (*it)[1] == "unsigned" ? 4 : 8;
+    const std::string names = (*it)[2];
+    const std::regex name(R"((\w+)(\[(\d+)\])?)");
+    for (std::sregex_iterator at(names.begin(), names.end(), name); at != end; ++at) {
+      found += (*at)[1].str() + " " + std::to_string(offset) + "\n";
+      offset += size * ((*at)[3].matched ? std::stoul((*at)[3]) : 1);
+    }
+  }
+  EXPECT_EQ(offset, sizeof(PeerTable));
+  std::string expected;
+#define EXPECT_FIELD(field) expected += #field " " + std::to_string(offsetof(PeerTable, field)) + "\n"
+  EXPECT_FIELD(exchange);
+  EXPECT_FIELD(round_bytes);
+  EXPECT_FIELD(rank);
+  EXPECT_FIELD(ranks);
+  EXPECT_FIELD(timeout_ns);
+  EXPECT_FIELD(round);
+  EXPECT_FIELD(arrived);
+  EXPECT_FIELD(previous_bytes);
+  EXPECT_FIELD(failed);
+  EXPECT_FIELD(failed_round);
+#undef EXPECT_FIELD
+  EXPECT_EQ(found, expected);
+}
+
+TEST(PeerRoundsTest, NameTheLaunchOfARound) {
+  flatbuffers::FlatBufferBuilder b;
+  std::vector<plan::Count> grid{plan::Count(plan::Extent_One, 1, 1)};
+  std::vector launches{plan::CreateLaunchDirect(b, 0, nullptr, &grid, nullptr, "layers.0.o: all_reduce"),
+                       plan::CreateLaunchDirect(b, 0, nullptr, &grid, nullptr, "layers.0.down: all_reduce")};
+  b.Finish(plan::CreateEntryDirect(b, "decode", plan::EntryKind_Decode, 1, 1, 1, 0, nullptr, &launches));
+  const auto &found = *flatbuffers::GetRoot<plan::Entry>(b.GetBufferPointer())->launches();
+  PeerRounds rounds;
+  for (int step = 0; step < 3; ++step)
+    rounds.Add({found.Get(0), found.Get(1)});
+  EXPECT_EQ(rounds.Check({}, std::chrono::seconds(10)), absl::OkStatus());
+  EXPECT_EQ(rounds.Check({.failed = 2, .failed_round = 5}, std::chrono::seconds(10)).message(),
+            "rank 1 has not delivered its part of 'layers.0.down: all_reduce' within 10 s (--distributed-timeout), in "
+            "round 5 of the exchange");
+  EXPECT_THAT(std::string(rounds.Check({.failed = 1, .failed_round = 4}, std::chrono::seconds(1)).message()),
+              HasSubstr("rank 0 has not delivered its part of 'layers.0.o: all_reduce'"));
+  EXPECT_THAT(std::string(rounds.Check({.failed = 1, .failed_round = 6}, std::chrono::seconds(1)).message()),
+              HasSubstr("its part of a collective operation"));
+}
+
+} // namespace
+} // namespace inlay

@@ -1,0 +1,14 @@
+// What the fake driver shows to other fake libraries and to tests.
+#ifndef INLAY_TEST_E2E_FAKE_DRIVER_H_
+#define INLAY_TEST_E2E_FAKE_DRIVER_H_
+
+#include <functional>
+
+namespace inlay::fake {
+
+// Does the work now, or whenever the graph is launched that this thread is capturing.
+void Enqueue(std::function<void()> work);
+
+} // namespace inlay::fake
+
+#endif // INLAY_TEST_E2E_FAKE_DRIVER_H_

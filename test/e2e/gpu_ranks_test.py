@@ -1,0 +1,113 @@
+"""Ranks of a bundle for sm_90a, each on a GPU of its own, on a machine without a GPU: the fake driver has two. The kernels are
+emulated as in emulated_model_test.py, and fake_nccl.cpp sums and gathers, in CUDA graphs too. The tokens and logits must be those
+of transformers. Then the errors: too few GPUs, no NCCL, GPUs and ranks that do not answer. Needs NVRTC."""
+
+import json
+import os
+import pathlib
+import sys
+
+import tools
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "codegen/gpu"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
+import emulation  # noqa: E402
+from gpu_check import correctness  # noqa: E402
+
+FLAGS = ("--target", "sm_90a", "--dtype", "bfloat16", "--max-num-seqs", 4, "--max-num-batched-tokens", 64, "-q")
+STARTS, STEPS = (0, 9, 17), 4
+
+
+class Machine:
+    """Two fake GPUs. Environment variables are those of fake_driver.cpp and fake_nccl.cpp."""
+
+    def __init__(self, t: tools.Tools, driver: pathlib.Path, nccl: pathlib.Path, bundle: pathlib.Path):
+        self.t, self.driver, self.nccl, self.bundle = t, driver, nccl, bundle
+        self.has_code = any("exchange_bytes" in kernel for target in json.loads(t.checked("inspect-bundle", bundle, "--json"))["targets"]
+                            for kernel in target["kernels"])
+
+    def __call__(self, run, **environment):
+        """Calls `run` with the environment."""
+        before = dict(os.environ)
+        os.environ.update({"LD_LIBRARY_PATH": f"{self.driver.parent}:{os.environ.get('LD_LIBRARY_PATH', '')}", "FAKE_GPUS": "2",
+                           "FAKE_MEMORY": str(256 << 20), **environment})
+        try:
+            return run()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+    def fails(self, what: str, expected: list[str], *flags, bundle: pathlib.Path | None = None, nccl: pathlib.Path | None = None,
+              **environment) -> None:
+        """Expects that run-model ends with an error. Without FAKE_KERNELS, kernels do nothing."""
+        result = self(lambda: self.t.run("run-model", bundle or self.bundle, "--prompt-ids", "3,4", "--max-tokens", 4, "-q", "--nccl",
+                                         nccl or self.nccl, "--distributed-timeout", 1, *flags), **environment)
+        missing = [text for text in expected if text not in result.stderr]
+        if result.returncode != 1 or missing:
+            tools.fail(f"{what}: expected exit code 1 and {missing}, found {result.returncode}: {result.stderr}")
+        print(f"{what}: {result.stderr.splitlines()[0]}", flush=True)
+
+
+def compare(t: tools.Tools, machine: Machine, model: pathlib.Path, library: pathlib.Path, backend: str, *flags) -> None:
+    golden, logits, row_errors = correctness.golden_of(model)
+    prompts = [golden["prompt_ids"] + golden["greedy_ids"][:start] for start in STARTS]
+    arguments = type("Arguments", (), {"out": t.scratch, "bin": t.binaries})
+    log = t.scratch / "operations"
+    outputs = machine(lambda: correctness.generate(
+        arguments, machine.bundle, "sm_90a", len(logits[0]), prompts, "--kv-cache-memory-bytes", 3 << 20, "--nccl", machine.nccl,
+        "--distributed-backend", backend, "--distributed-timeout", 200, *flags, steps=STEPS),
+        FAKE_KERNELS=str(library), FAKE_NCCL_LOG=str(log))
+    pairs = []
+    for start, (tokens, rows) in zip(STARTS, outputs, strict=True):
+        where = f"two GPUs, {backend}, prompt + {start} tokens"
+        try:
+            equal = correctness.part_of_tokens(golden["greedy_ids"][start:], tokens, logits[start:], golden["bf16_error"], where)
+        except correctness.Mismatch as mismatch:
+            tools.fail(str(mismatch))
+        pairs += correctness.compare_rows(logits[start : start + equal], rows[:equal])
+    error, worst = correctness.relative(pairs), max(correctness.relative([pair]) for pair in pairs)
+    operations = int(log.read_text()) if log.exists() else 0
+    print(f"two GPUs, {backend} {' '.join(flags)}: {len(pairs)} rows of logits, relative error {error:.1e}, of the worst row {worst:.1e}, "
+          f"{operations} operations of NCCL", flush=True)
+    if not error <= 1.5 * golden["bf16_error"] or not worst <= 1.5 * max(row_errors):
+        tools.fail(f"{backend}: expected at most {1.5 * golden['bf16_error']:.1e} and {1.5 * max(row_errors):.1e}")
+    # NCCL is checked with two operations of each rank when it is connected.
+    if backend == "nccl" and operations <= 4:
+        tools.fail(f"nccl: expected more than 4 operations, found {operations}")
+
+
+def errors(t: tools.Tools, machine: Machine, model: pathlib.Path) -> None:
+    machine.fails("one GPU", ["the bundle is for 2 ranks, each on a GPU for sm_90a of its own, but this machine has 1",
+                              "CUDA_VISIBLE_DEVICES", "--tensor-parallel-size 1"], FAKE_GPUS="1")
+    machine.fails("no NCCL", ["the ranks need NCCL because --distributed-backend is nccl", "none.so", "--nccl", "nvidia-nccl-cu13"],
+                  "--distributed-backend", "nccl", nccl=t.scratch / "none.so")
+    machine.fails("no peer access", ["--distributed-backend peer: GPU 0 cannot access the memory of GPU 1"], "--distributed-backend", "peer",
+                  FAKE_NO_PEER="0:1")
+    machine.fails("wrong sums", ["rank 0 has a wrong sum of a number of each rank"], "--distributed-backend", "nccl", FAKE_NCCL="wrong")
+    machine.fails("a GPU that does not answer", ["rank 1: GPU 1 has not finished the step after 1 s (--distributed-timeout)"],
+                  "--distributed-backend", "nccl", FAKE_STUCK="1:kernel")
+    if machine.has_code:
+        machine.fails("a rank that does not deliver", ["rank 1: rank 0 has not delivered its part of '", "in round 1 of the exchange"],
+                      "--distributed-backend", "peer", FAKE_FAILED="1:0:1")
+        machine.fails("wrong bytes", ["GPU 1 writes to the memory of GPU 0: byte 0 of", "ACS"], "--distributed-backend", "peer",
+                      FAKE_BROKEN="1:0")
+    stages = t.scratch / "stages.inlay"
+    t.checked("compile-model", model, "-o", stages, *FLAGS, "-pp", 2)
+    machine.fails("stages", ["the bundle has 2 stages, which run on the target cpu only"], bundle=stages)
+
+
+def test(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, nccl: pathlib.Path, fixtures: pathlib.Path) -> None:
+    model, bundle = fixtures / "llama-gqa", t.scratch / "ranks.inlay"
+    if not tools.compiled_for_gpu(t.run("compile-model", model, "-o", bundle, *FLAGS, "-tp", 2), "ranks on GPUs"):
+        sys.exit(77)
+    machine = Machine(t, driver, nccl, bundle)
+    errors(t, machine, model)
+    library = emulation.compile_bundle(str(compiler), bundle, t.scratch / model.name, None, optimization="-O1")
+    compare(t, machine, model, library, "nccl")
+    compare(t, machine, model, library, "nccl", "--enforce-eager")
+    if machine.has_code:
+        compare(t, machine, model, library, "peer")
+
+
+tools.main(test)
