@@ -42,7 +42,7 @@ class Machine:
               **environment) -> None:
         """Expects that run-model ends with an error. Without FAKE_KERNELS, kernels do nothing."""
         result = self(lambda: self.t.run("run-model", bundle or self.bundle, "--prompt-ids", "3,4", "--max-tokens", 4, "-q", "--nccl",
-                                         nccl or self.nccl, "--distributed-timeout", 1, *flags), **environment)
+                                         nccl or self.nccl, "--distributed-timeout", 3, *flags), **environment)
         missing = [text for text in expected if text not in result.stderr]
         if result.returncode != 1 or missing:
             tools.fail(f"{what}: expected exit code 1 and {missing}, found {result.returncode}: {result.stderr}")
@@ -85,7 +85,7 @@ def errors(t: tools.Tools, machine: Machine, model: pathlib.Path) -> None:
     machine.fails("no peer access", ["--distributed-backend peer: GPU 0 cannot access the memory of GPU 1"], "--distributed-backend", "peer",
                   FAKE_NO_PEER="0:1")
     machine.fails("wrong sums", ["rank 0 has a wrong sum of a number of each rank"], "--distributed-backend", "nccl", FAKE_NCCL="wrong")
-    machine.fails("a GPU that does not answer", ["rank 1: GPU 1 has not finished the step after 1 s (--distributed-timeout)"],
+    machine.fails("a GPU that does not answer", ["rank 1: GPU 1 has not finished the step after 3 s (--distributed-timeout)"],
                   "--distributed-backend", "nccl", FAKE_STUCK="1:kernel")
     if machine.has_code:
         machine.fails("a rank that does not deliver", ["rank 1: rank 0 has not delivered its part of '", "in round 1 of the exchange"],
@@ -94,7 +94,21 @@ def errors(t: tools.Tools, machine: Machine, model: pathlib.Path) -> None:
                       FAKE_BROKEN="1:0")
     stages = t.scratch / "stages.inlay"
     t.checked("compile-model", model, "-o", stages, *FLAGS, "-pp", 2)
+    four = t.scratch / "four.inlay"
+    t.checked("compile-model", model, "-o", four, *FLAGS, "-tp", 4)
+    machine.fails("sums whose order depends on the step", ["--deterministic: 4 ranks exchange with NCCL", "--distributed-backend peer"],
+                  "--deterministic", "--distributed-backend", "nccl", bundle=four, FAKE_GPUS="4")
     machine.fails("stages", ["the bundle has 2 stages, which run on the target cpu only"], bundle=stages)
+
+
+def tools_name_gpus(t: tools.Tools, machine: Machine) -> None:
+    """bench-model says where the ranks run. Kernels do nothing here."""
+    flags = ("-p", 0, "-n", 2, "-r", 1, "--nccl", machine.nccl, "--distributed-backend", "nccl")
+    where = "GPUs 0, 1 through NCCL 2.28.9"
+    text = machine(lambda: t.checked("bench-model", machine.bundle, *flags))
+    report = json.loads(machine(lambda: t.checked("bench-model", machine.bundle, *flags, "--json")))
+    if f"2 ranks: {where}" not in text or (report["ranks"], report["distributed"]) != (2, where):
+        tools.fail(f"bench-model: expected 2 ranks: {where}, found {text} and {report}")
 
 
 def test(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, nccl: pathlib.Path, fixtures: pathlib.Path) -> None:
@@ -103,6 +117,7 @@ def test(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, nccl: pat
         sys.exit(77)
     machine = Machine(t, driver, nccl, bundle)
     errors(t, machine, model)
+    tools_name_gpus(t, machine)
     library = emulation.compile_bundle(str(compiler), bundle, t.scratch / model.name, None, optimization="-O1")
     compare(t, machine, model, library, "nccl")
     compare(t, machine, model, library, "nccl", "--enforce-eager")
