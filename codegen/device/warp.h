@@ -58,22 +58,20 @@ template <typename T> __device__ __forceinline__ T load_of_block(const T *p, int
   return value;
 }
 // registers[0..N) = p[0..N) in the shared memory of block `rank`, for N of 1, 2 or 4. The address is a multiple of 4 N.
-template <int N> __device__ __forceinline__ void load_vector_of_block(float *registers, const float *p, int rank) {
-  static_assert(N == 1 || N == 2 || N == 4, "a load has 4, 8 or 16 bytes");
-  unsigned remote;
+template <int N, typename T> __device__ __forceinline__ void load_vector_of_block(T *registers, const T *p, int rank) {
+  static_assert(sizeof(T) == 4 && (N == 1 || N == 2 || N == 4), "a load has 4, 8 or 16 bytes");
+  unsigned remote, words[N];
   asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(shared_address(p)), "r"(rank));
   if constexpr (N == 1)
-    asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(registers[0]) : "r"(remote) : "memory");
+    asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(words[0]) : "r"(remote) : "memory");
   else if constexpr (N == 2)
-    asm volatile("ld.shared::cluster.v2.f32 {%0, %1}, [%2];"
-                 : "=f"(registers[0]), "=f"(registers[1])
-                 : "r"(remote)
-                 : "memory");
+    asm volatile("ld.shared::cluster.v2.u32 {%0, %1}, [%2];" : "=r"(words[0]), "=r"(words[1]) : "r"(remote) : "memory");
   else
-    asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(registers[0]), "=f"(registers[1]), "=f"(registers[2]), "=f"(registers[3])
+    asm volatile("ld.shared::cluster.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
                  : "r"(remote)
                  : "memory");
+  memcpy(registers, words, sizeof words);
 }
 // Writes four bytes to the same address in block `rank`, completed on the mbarrier at the same address as `bar` there.
 __device__ __forceinline__ void send_to_block(float *p, int rank, float value, long long *bar) {

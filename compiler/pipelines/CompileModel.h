@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 
 #include "compiler/pipelines/Lowering.h"
+#include "compiler/pipelines/NumberTypes.h"
 #include "compiler/pipelines/ParallelSizes.h"
 #include "compiler/pipelines/Tuning.h"
 
@@ -32,15 +33,10 @@ enum class WeightsMode {
 /// The stage to print instead of writing a bundle. Bundle prints nothing and writes the bundle.
 enum class EmitStage { Bundle, Llm, Tile, Scheduled, Cuda, Ptx };
 
-struct CompileRequest {
+struct CompileRequest : NumberTypes {
   std::string modelDirectory;
   std::string output;
   std::vector<std::string> targets; // "cpu", "sm_90a"
-  std::string dtype = "auto";
-  std::string quantization;          // fp8, int8 or int4: what matrices of floats become; empty: they stay floats
-  std::string activations = "auto";  // auto, none or dynamic: how activations are quantized in steps with prompts
-  std::string kvCacheDtype = "auto"; // keys and values: auto, bfloat16 or fp8 (e4m3)
-  bool quantizeLmHead = false;       // the matrix that makes the logits becomes fp8
   std::string quantizationEval; // file with text, to compare the quantized model with the unquantized one; empty: none
   WeightsMode weights = WeightsMode::Pack;
   EmitStage emit = EmitStage::Bundle;

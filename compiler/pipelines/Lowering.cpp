@@ -124,8 +124,8 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
       select.maxRows = entry.maxTokens;
       passes.addPass(createSelectLibraryPass(select));
     }
-    // Every token of a decode step is computed from floats, whatever its prompt was computed from.
-    if (quantizesActivations && !entry.decode) {
+    // On the cpu every token of a decode step is computed from floats, whatever its prompt was computed from.
+    if (quantizesActivations && (target != "cpu" || !entry.decode)) {
       QuantizeActivationsPassOptions quantize;
       quantize.target = target.str();
       quantize.maxRows = entry.maxTokens;

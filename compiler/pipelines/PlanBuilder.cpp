@@ -62,11 +62,13 @@ static void buildStorage(flatbuffers::FlatBufferBuilder &fb, llm::SourceAttr sou
     steps.push_back(plan::CreateRecipeStep(fb, plan::RecipeOp_Transpose));
   if (!storage)
     return;
+  plan::DataType field = storage.getFloats()      ? plan::DataType_F4E2M1
+                         : storage.getBits() == 4 ? plan::DataType_U4
+                                                  : plan::DataType_U8;
   if (storage.getBits())
     steps.push_back(plan::CreateRecipeStep(fb, plan::RecipeOp_Unpack, /*block=*/storage.getWord(), /*offset=*/0,
                                            /*count=*/storage.getRows(), /*parts=*/0,
-                                           storage.getAlongRows() ? plan::Axis_Rows : plan::Axis_Columns,
-                                           storage.getBits() == 4 ? plan::DataType_U4 : plan::DataType_U8,
+                                           storage.getAlongRows() ? plan::Axis_Rows : plan::Axis_Columns, field,
                                            orderOf(storage.getOrder()), static_cast<int32_t>(storage.getAddend())));
   if (storage.getRepeat())
     steps.push_back(
@@ -93,6 +95,18 @@ static void buildStorage(flatbuffers::FlatBufferBuilder &fb, llm::SourceAttr sou
     step.add_op(plan::RecipeOp_Scale);
     step.add_factor(scale.getValueAsDouble());
     step.add_allows_zero(storage.getAllowsZero());
+    if (storage.getExponents())
+      step.add_type(plan::DataType_F8E8M0);
+    steps.push_back(step.Finish());
+  }
+  if (llm::ColumnOrderAttr order = storage.getColumnOrder()) {
+    flatbuffers::Offset<flatbuffers::String> groups;
+    if (order.getGroups())
+      groups = fb.CreateString(order.getGroups().str());
+    plan::RecipeStepBuilder step(fb);
+    step.add_op(order.getGroups() ? plan::RecipeOp_SortColumns : plan::RecipeOp_ColumnOrder);
+    step.add_block(order.getSize());
+    step.add_table(groups);
     steps.push_back(step.Finish());
   }
 }
@@ -165,8 +179,10 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
   }
   auto weight = dyn_cast<llm::WeightOp>(op);
   llm::QuantizedAttr quantized = weight ? weight.getQuantizedAttr() : llm::QuantizedAttr();
-  FailureOr<plan::DataType> elements =
-      quantized ? dataTypeOf(quantized.getCodes()) : dataType(op, type.getElementType());
+  // Of integers there are orders of columns alone.
+  FailureOr<plan::DataType> elements = quantized                             ? dataTypeOf(quantized.getCodes())
+                                       : type.getElementType().isInteger(32) ? FailureOr(plan::DataType_I32)
+                                                                             : dataType(op, type.getElementType());
   if (failed(elements))
     return failure();
   uint64_t rows = type.getDimSize(0), columns = type.getRank() == 2 ? type.getDimSize(1) : 1;

@@ -3,8 +3,8 @@
 #include <cstdio>
 
 #include "compiler/pipelines/ParallelSizes.h"
+#include "compiler/tools/number_types.h"
 #include "frontends/hf/CheckModel.h"
-#include "runtime/tools/command_line.h"
 
 int main(int argc, char **argv) {
   CLI::App app(
@@ -24,6 +24,8 @@ int main(int argc, char **argv) {
   app.add_flag("--dummy-weights", options.dummy_weights, "Check the configuration only, not the weights");
   app.add_option("--max-model-len", options.max_model_len,
                  "Check for this maximum length of a sequence in tokens (default: the model's, at most 8192)");
+  inlay::NumberTypes types;
+  inlay::tools::AddNumberTypes(app, types);
   inlay::ParallelSizes sizes;
   app.add_option("--tensor-parallel-size", sizes.tensor,
                  "Check that so many ranks can divide the weights of each layer; short form -tp")
@@ -35,6 +37,7 @@ int main(int argc, char **argv) {
       ->default_val(1);
   if (auto code = inlay::tools::Parse(app, argc, argv))
     return *code;
+  inlay::setNumberTypes(types, options);
   try {
     inlay::hf::Report report =
         inlay::hf::CheckModel(directory, options, json, [&](const inlay::hf::Checkpoint &checkpoint) {

@@ -1,7 +1,7 @@
 //===- compile-model.cpp - compiles a model directory into a bundle --------===//
 
 #include "compiler/pipelines/CompileModel.h"
-#include "runtime/tools/command_line.h"
+#include "compiler/tools/number_types.h"
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -29,28 +29,7 @@ int main(int argc, char **argv) {
   app.add_option("--target", request.targets, "Targets, separated by commas: cpu, sm_90a (H100, H200)")
       ->delimiter(',')
       ->default_val("cpu");
-  app.add_option("--dtype", request.dtype, "Type of weights and activations; auto uses the type in the checkpoint")
-      ->check(CLI::IsMember({"auto", "bfloat16", "float16", "float32"}))
-      ->default_val("auto");
-  app.add_option("--quantization", request.quantization,
-                 "Quantize the matrices of the layers of a checkpoint with floats: fp8 or int8 (a scale for each row), "
-                 "int4 (a scale for each group of 128, 64 or 32 columns)")
-      ->check(CLI::IsMember({"fp8", "int8", "int4"}));
-  app.add_option("--activation-quantization", request.activations,
-                 "How steps with prompts quantize what is multiplied by quantized weights: auto (on a GPU, as the "
-                 "checkpoint says, and for each token with --quantization fp8), none (activations stay floats), "
-                 "dynamic (a scale for each token, for all fp8 and int8 weights and on all targets)")
-      ->check(CLI::IsMember({"auto", "none", "dynamic"}))
-      ->default_val("auto");
-  app.add_option(
-         "--kv-cache-dtype", request.kvCacheDtype,
-         "Type of cached keys and values: fp8 (e4m3, with the checkpoint's k_scale and v_scale, or 1), bfloat16, "
-         "or auto: what the checkpoint says, else the type of the model")
-      ->check(CLI::IsMember({"auto", "bfloat16", "fp8"}))
-      ->default_val("auto");
-  std::string head;
-  app.add_option("--quantize-lm-head", head, "Quantize the matrix that makes the logits: fp8")
-      ->check(CLI::IsMember({"fp8"}));
+  inlay::tools::AddNumberTypes(app, request);
   app.add_option("--quantization-eval-file", request.quantizationEval,
                  "Text to compare the quantized model with the unquantized one on the CPU: KL divergence, share of "
                  "equal top tokens, perplexities; the first 512 tokens");
@@ -154,7 +133,6 @@ int main(int argc, char **argv) {
   }
   if (request.tuning == "none")
     request.tuning.clear();
-  request.quantizeLmHead = !head.empty();
   if (dummyWeights)
     request.weights = inlay::WeightsMode::Dummy;
   auto optional = [](int64_t value) { return value ? std::optional<int64_t>(value) : std::nullopt; };

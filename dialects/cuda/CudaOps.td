@@ -73,7 +73,8 @@ def Cuda_Provenance : I32EnumAttr<"Provenance", "who writes the memory behind a 
     I32EnumAttrCase<"Kv", 3, "kv">,                 // rows of the cache; a launch of this step writes the newest
     I32EnumAttrCase<"Activation", 4, "activation">, // written by an earlier launch of this step
     I32EnumAttrCase<"State", 5, "state">,           // read and written in place
-    I32EnumAttrCase<"Output", 6, "output">]> {      // written by this launch; earlier ones may read the old contents
+    I32EnumAttrCase<"Output", 6, "output">,         // written by this launch; earlier ones may read the old contents
+    I32EnumAttrCase<"Peer", 7, "peer">]> {          // written by other ranks and by earlier launches of this one
   let cppNamespace = "::inlay::cuda";
   let genSpecializedAttr = 0;
 }

@@ -367,6 +367,22 @@ static LogicalResult evaluate(Step &step, GatherRowsOp op) {
   return success();
 }
 
+static LogicalResult evaluate(Step &step, GatherColumnsOp op) {
+  FailureOr<const Matrix *> order = step.weight(op, op.getOrderAttr());
+  if (failed(order))
+    return failure();
+  const Matrix &input = step.rows(op.getInput());
+  Matrix result(input.rows, input.columns);
+  for (auto [j, column] : llvm::enumerate((*order)->values)) {
+    if (column < 0 || column >= static_cast<double>(input.columns))
+      return op.emitOpError() << "gathers column " << column << " of " << input.columns;
+    for (int64_t i = 0; i < input.rows; ++i)
+      result.row(i)[j] = input.row(i)[static_cast<size_t>(column)];
+  }
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
 static LogicalResult evaluate(Step &step, SampleOp op) {
   const Matrix &logits = step.rows(op.getLogits());
   const auto &batch = step.get<Batch>(op.getBatch());
@@ -394,7 +410,7 @@ template <typename... Ops> static void addOps(EvaluatorTable &table) {
 }
 
 void inlay::llm::addOpsOfOneRank(EvaluatorTable &table) {
-  addOps<ActivationOp, AddBiasOp, AddOp, EmbeddingOp, GatedActivationOp, GatherRowsOp, KvAppendOp, LayerNormOp,
-         LinearOp, PagedAttentionOp, PositionEmbeddingOp, QuantizeOp, RmsNormOp, RmsScaleOp, RopeOp, SampleOp,
-         ScaleColumnsOp, ScaleOp, SoftcapOp, SumOfSquaresOp>(table);
+  addOps<ActivationOp, AddBiasOp, AddOp, EmbeddingOp, GatedActivationOp, GatherColumnsOp, GatherRowsOp, KvAppendOp,
+         LayerNormOp, LinearOp, PagedAttentionOp, PositionEmbeddingOp, QuantizeOp, RmsNormOp, RmsScaleOp, RopeOp,
+         SampleOp, ScaleColumnsOp, ScaleOp, SoftcapOp, SumOfSquaresOp>(table);
 }

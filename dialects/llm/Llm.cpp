@@ -184,6 +184,15 @@ LogicalResult ScaleColumnsOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return verifyWeight(*this, getWeightAttr(), {columns(getInput())}, symbols);
 }
 
+LogicalResult GatherColumnsOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (failed(verifyWeight(*this, getOrderAttr(), {1, columns(getInput())}, symbols)))
+    return failure();
+  auto order = symbols.lookupNearestSymbolFrom<WeightOp>(*this, getOrderAttr());
+  if (!order.getTensorType().getElementType().isInteger(32))
+    return emitOpError() << "reads '" << getOrder() << "' of " << order.getTensorType() << ", expected i32";
+  return success();
+}
+
 LogicalResult RmsScaleOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return getWeight() ? verifyWeight(*this, getWeightAttr(), {columns(getInput())}, symbols) : success();
 }
@@ -546,6 +555,7 @@ int64_t LayerNormOp::getWeightBytes(int64_t) {
 }
 int64_t AddBiasOp::getWeightBytes(int64_t) { return weightBytes(*this, getBiasAttr()); }
 int64_t ScaleColumnsOp::getWeightBytes(int64_t) { return weightBytes(*this, getWeightAttr()); }
+int64_t GatherColumnsOp::getWeightBytes(int64_t) { return weightBytes(*this, getOrderAttr()); }
 int64_t RmsScaleOp::getWeightBytes(int64_t) { return weightBytes(*this, getWeightAttr()); }
 int64_t KvAppendOp::getWeightBytes(int64_t) {
   return weightBytes(*this, getKeyScaleAttr()) + weightBytes(*this, getValueScaleAttr());

@@ -473,6 +473,22 @@ def Llm_GatherRowsOp : LlmOp<"gather_rows", [Pure, DeclareOpInterfaceMethods<Llm
   let hasVerifier = 1;
 }
 
+def Llm_GatherColumnsOp : LlmOp<"gather_columns", [Pure, SameOperandsAndResultType,
+                                       DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+                                       DeclareOpInterfaceMethods<Llm_FusionInterface, ["getWeightBytes"]>]> {
+  let summary = "The columns of x in the order in which a weight stores its own.";
+  let description = [{
+    Column j of the result is column `order[j]` of x, where `order` is a weight `tensor<1xKxi32>` (`#llm.column_order`).
+
+    ```mlir
+    %y = llm.gather_columns %x, @order : tensor<?x256xbf16>
+    ```
+  }];
+  let arguments = (ins Llm_Rows:$input, FlatSymbolRefAttr:$order);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$input `,` $order attr-dict `:` type($result)";
+}
+
 def Llm_SampleOp : LlmOp<"sample", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>,
                                     DeclareOpInterfaceMethods<Llm_ShardInterface, ["getSplitUnits", "keepsColumns"]>]> {
   let summary = "Samples one token per logits row with the row's sampling parameters.";

@@ -115,6 +115,26 @@ def Llm_NestedAttr : Llm_QuantizationAttr<"Nested", "nested"> {
   let assemblyFormat = "`<` struct(params) `>`";
 }
 
+def Llm_ColumnOrderAttr : Llm_QuantizationAttr<"ColumnOrder", "column_order"> {
+  let summary = "Columns in the order of their groups.";
+  let description = [{
+    A format that sorts columns before it quantizes them (GPTQ's desc_act) stores which group each one is in. `groups`
+    names that tensor, an i32 for each column of the matrix; each group has `size` columns. Column j of the source is
+    column `order[j]` of the matrix, where `order` has the columns of group 0, then those of group 1 and so on, in each
+    group in their own order. Without `groups`, the source's tensor is the one with the groups, and the source is
+    `order`, for `llm.gather_columns`.
+
+    ```mlir
+    llm.weight @order : tensor<1x256xi32> from [#llm.source<"w.g_idx", storage = #llm.storage<flat = true, column_order = <size = 64>>>]
+    llm.weight @w : tensor<128x256xi4>
+        from [#llm.source<"w.qweight", transposed, storage = #llm.storage<bits = 4, column_order = <groups = "w.g_idx", size = 64>>>]
+        {quantized = #llm.quantized<u4, scales = @s, zero_points = @z, group = 64>}
+    ```
+  }];
+  let parameters = (ins OptionalParameter<"::mlir::StringAttr">:$groups, "int64_t":$size);
+  let assemblyFormat = "`<` struct(params) `>`";
+}
+
 def Llm_StorageAttr : Llm_QuantizationAttr<"Storage", "storage"> {
   let summary = "How the elements of a source are stored in its tensor, if not one by one.";
   let description = [{
@@ -122,8 +142,10 @@ def Llm_StorageAttr : Llm_QuantizationAttr<"Storage", "storage"> {
     `word` bits with fields of so many in `order`, which follow each other along a row, or along a column with
     `along_rows`; `addend` is added to each. `repeat`: row r is row r / repeat of the tensor. `rows`: the matrix has so
     many rows, where words and `repeat` may give more. `scale`: elements are scales, which are finite and, without
-    `allows_zero`, not 0; each is multiplied by it. `nested`: the scales are stored as codes. `quantizer`: the tensor
-    holds floats, which become codes or scales.
+    `allows_zero`, not 0; each is multiplied by it. `floats`: fields of 4 bits are e2m1 (OCP Microscaling Formats, 2023) and
+    become the f8e4m3 that stand for the same numbers. `exponents`: a scale is stored as the byte e and is 2^(e - 127).
+    `nested`: the scales are stored as codes. `quantizer`: the tensor holds floats, which become codes or scales.
+    `column_order`: the columns of all this come in the order of their groups.
 
     The rows that these parameters make of the tensor are those that the other parameters of a source choose from.
 
@@ -139,7 +161,10 @@ def Llm_StorageAttr : Llm_QuantizationAttr<"Storage", "storage"> {
                         DefaultValuedParameter<"int64_t", "0">:$rows, OptionalParameter<"::mlir::FloatAttr">:$scale,
                         DefaultValuedParameter<"bool", "false">:$allows_zero,
                         OptionalParameter<"::inlay::llm::NestedAttr">:$nested,
-                        OptionalParameter<"::inlay::llm::QuantizerAttr">:$quantizer);
+                        OptionalParameter<"::inlay::llm::QuantizerAttr">:$quantizer,
+                        DefaultValuedParameter<"bool", "false">:$floats,
+                        DefaultValuedParameter<"bool", "false">:$exponents,
+                        OptionalParameter<"::inlay::llm::ColumnOrderAttr">:$column_order);
   let assemblyFormat = "`<` struct(params) `>`";
   let extraClassDeclaration = [{
     /// Fields of a word; 1 where elements are stored one by one.

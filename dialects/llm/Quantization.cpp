@@ -90,9 +90,10 @@ LogicalResult QuantizerAttr::verify(function_ref<InFlightDiagnostic()> emitError
 // #llm.storage
 //===----------------------------------------------------------------------===//
 
-LogicalResult StorageAttr::verify(function_ref<InFlightDiagnostic()> emitError, bool, int64_t bits, int64_t word,
+LogicalResult StorageAttr::verify(function_ref<InFlightDiagnostic()> emitError, bool flat, int64_t bits, int64_t word,
                                   bool alongRows, FieldOrder order, int64_t addend, int64_t repeat, int64_t rows,
-                                  FloatAttr scale, bool allowsZero, NestedAttr nested, QuantizerAttr quantizer) {
+                                  FloatAttr scale, bool allowsZero, NestedAttr nested, QuantizerAttr quantizer,
+                                  bool floats, bool exponents, ColumnOrderAttr columnOrder) {
   if (bits != 0 && bits != 4 && bits != 8)
     return emitError() << "fields have " << bits << " bits, expected 4 or 8";
   if (word != 8 && word != 32)
@@ -111,6 +112,21 @@ LogicalResult StorageAttr::verify(function_ref<InFlightDiagnostic()> emitError, 
                        << (scale ? "of fields or repeated rows" : "without a scale");
   if (quantizer && (bits != 0 || repeat != 0 || scale))
     return emitError() << "a quantizer reads floats one by one, found a storage of fields, repeated rows or scales";
+  if (floats && (bits != 4 || addend != 0 || alongRows))
+    return emitError() << "floats are fields of 4 bits along rows to which nothing is added, found " << bits << " bits";
+  if (exponents && (!scale || nested || bits != 0))
+    return emitError() << "exponents stand for scales one by one, found a storage "
+                       << (scale ? "of fields or nested scales" : "without a scale");
+  if (columnOrder && (scale || quantizer || alongRows))
+    return emitError() << "a storage with an order of columns has codes, found scales, floats or fields along rows";
+  if (columnOrder && !columnOrder.getGroups() && (bits != 0 || repeat != 0 || !flat))
+    return emitError() << "a storage that is an order of columns is flat, and nothing else";
+  return success();
+}
+
+LogicalResult ColumnOrderAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringAttr, int64_t size) {
+  if (size < 1)
+    return emitError() << "columns are in groups of " << size << ", expected at least 1";
   return success();
 }
 

@@ -2,9 +2,12 @@
 
 #include "dialects/llm/WeightReader.h"
 
+#include "formats/quantization/column_order.h"
+#include "formats/quantization/e2m1.h"
 #include "formats/quantization/quantize.h"
 
 #include <cmath>
+#include <limits>
 
 using namespace mlir;
 using namespace inlay;
@@ -62,8 +65,13 @@ static double readElement(SourceAttr source, ArrayRef<double> words, int64_t col
   if (storage.getBits()) {
     // A signed word has the bits of the unsigned one.
     uint64_t bits = static_cast<uint64_t>(static_cast<int64_t>(word)) >> storage.getShift(field);
-    return static_cast<double>(bits & ((uint64_t{1} << storage.getBits()) - 1)) + storage.getAddend();
+    bits &= (uint64_t{1} << storage.getBits()) - 1;
+    if (storage.getFloats())
+      return APFloat(APFloat::Float8E4M3FN(), APInt(8, kE4M3OfE2M1[bits])).convertToDouble();
+    return static_cast<double>(bits) + storage.getAddend();
   }
+  if (storage.getExponents())
+    word = word == 255 ? std::numeric_limits<double>::quiet_NaN() : std::exp2(word - 127);
   return storage.getScale() ? word * storage.getScale().getValueAsDouble() : word;
 }
 
@@ -129,13 +137,45 @@ LogicalResult WeightReader::expandNested(WeightOp op, NestedAttr nested, std::ve
   return success();
 }
 
+FailureOr<std::vector<int32_t>> WeightReader::readColumnOrder(WeightOp op, ColumnOrderAttr attribute, StringAttr name,
+                                                              int64_t columns) {
+  llvm::Expected<std::vector<double>> elements = reader(name);
+  if (!elements)
+    return op.emitOpError() << "sorts columns by '" << name.getValue()
+                            << "', which was not read: " << llvm::toString(elements.takeError());
+  if (static_cast<int64_t>(elements->size()) != columns)
+    return op.emitOpError() << "sorts " << columns << " columns by '" << name.getValue() << "', which has "
+                            << elements->size() << " elements";
+  std::vector<int32_t> groups(elements->begin(), elements->end());
+  if (std::optional<ColumnGroupsProblem> problem = CheckColumnGroups(groups, attribute.getSize()))
+    return op.emitOpError() << "sorts columns by '" << name.getValue() << "', which has " << problem->found
+                            << ", expected " << problem->expected;
+  return SortColumns(groups, attribute.getSize());
+}
+
 /// All of a source, whatever part of it the rank has.
 FailureOr<Matrix> WeightReader::readSource(WeightOp op, SourceAttr source, int64_t columns) {
+  StorageAttr storage = source.getStorage();
+  ColumnOrderAttr ordering = storage ? storage.getColumnOrder() : ColumnOrderAttr();
+  std::vector<int32_t> order;
+  if (ordering) {
+    FailureOr<std::vector<int32_t>> sorted =
+        readColumnOrder(op, ordering, ordering.getGroups() ? ordering.getGroups() : source.getName(), columns);
+    if (failed(sorted))
+      return failure();
+    order = *std::move(sorted);
+  }
+  Matrix result;
+  result.columns = columns;
+  if (ordering && !ordering.getGroups()) {
+    result.rows = 1;
+    result.values.assign(order.begin(), order.end());
+    return result;
+  }
   llvm::Expected<std::vector<double>> elements = reader(source.getName());
   if (!elements)
     return op.emitOpError() << "has the source '" << source.getName().getValue()
                             << "', which was not read: " << llvm::toString(elements.takeError());
-  StorageAttr storage = source.getStorage();
   if (storage && storage.getNested() && failed(expandNested(op, storage.getNested(), *elements)))
     return failure();
   int64_t size = elements->size();
@@ -144,9 +184,7 @@ FailureOr<Matrix> WeightReader::readSource(WeightOp op, SourceAttr source, int64
   if (!rows)
     return op.emitOpError() << "has the source " << source << ", but the tensor has " << tensorRows << " rows of "
                             << columns;
-  Matrix result;
   result.rows = *rows;
-  result.columns = columns;
   if (storage && storage.getQuantizer()) {
     if (failed(readQuantized(op, source, *elements, result)))
       return failure();
@@ -155,7 +193,8 @@ FailureOr<Matrix> WeightReader::readSource(WeightOp op, SourceAttr source, int64
   bool isScale = storage && storage.getScale();
   for (int64_t row = 0; row < *rows; ++row)
     for (int64_t column = 0; column < columns; ++column) {
-      double value = readElement(source, *elements, columns, source.getTensorRow(row), column);
+      double value =
+          readElement(source, *elements, columns, source.getTensorRow(row), ordering ? order[column] : column);
       if (isScale && !(std::isfinite(value) && (value != 0 || storage.getAllowsZero())))
         return op.emitOpError() << "has the scale " << value << " of row " << row << " in '"
                                 << source.getName().getValue() << "', expected a finite number that is not 0";

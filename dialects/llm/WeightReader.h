@@ -28,6 +28,9 @@ private:
   mlir::FailureOr<Matrix> readSource(WeightOp op, SourceAttr source, int64_t columns);
   /// Appends the rows of `source` that the rank has, of `columns` elements each.
   mlir::LogicalResult append(WeightOp op, SourceAttr source, int64_t columns, std::vector<double> &values);
+  /// The columns of a matrix in the order of their groups, which the tensor `name` has.
+  mlir::FailureOr<std::vector<int32_t>> readColumnOrder(WeightOp op, ColumnOrderAttr attribute, mlir::StringAttr name,
+                                                        int64_t columns);
   /// Turns codes of scales into scales.
   mlir::LogicalResult expandNested(WeightOp op, NestedAttr nested, std::vector<double> &codes);
   /// Turns codes into numbers.

@@ -28,7 +28,8 @@ LogicalResult CostModelAttr::verify(function_ref<InFlightDiagnostic()> emitError
                                     int64_t clusteredPercent, int64_t memoryBytes, int64_t cacheBytes, int64_t products,
                                     int64_t roundTrip, int64_t clusterWait, int64_t streamingRows,
                                     int64_t scaledColumns, int64_t splitNormRows, int64_t prefillRows,
-                                    int64_t prefillKeys, int64_t spreadSequences) {
+                                    int64_t prefillKeys, int64_t spreadSequences, int64_t oneShotPairBytes,
+                                    int64_t oneShotBytes) {
   if (clusteredPercent < 1 || clusteredPercent > 100)
     return emitError() << "has clustered_percent of " << clusteredPercent << ", expected 1 to 100";
   if (streamingRows > 16)
@@ -42,9 +43,11 @@ LogicalResult CostModelAttr::verify(function_ref<InFlightDiagnostic()> emitError
         std::pair("products", products), std::pair("round_trip", roundTrip)})
     if (value < 1)
       return emitError() << "has " << name << " of " << value << ", expected at least 1";
-  for (auto [name, value] : {std::pair("cluster_wait", clusterWait), std::pair("streaming_rows", streamingRows),
-                             std::pair("scaled_columns", scaledColumns), std::pair("split_norm_rows", splitNormRows),
-                             std::pair("spread_sequences", spreadSequences)})
+  for (auto [name, value] :
+       {std::pair("cluster_wait", clusterWait), std::pair("streaming_rows", streamingRows),
+        std::pair("scaled_columns", scaledColumns), std::pair("split_norm_rows", splitNormRows),
+        std::pair("spread_sequences", spreadSequences), std::pair("one_shot_pair_bytes", oneShotPairBytes),
+        std::pair("one_shot_bytes", oneShotBytes)})
     if (value < 0)
       return emitError() << "has " << name << " of " << value << ", expected at least 0";
   return success();
@@ -80,18 +83,22 @@ LogicalResult TargetAttr::verify(function_ref<InFlightDiagnostic()> emitError, S
 ///   short rows have many passes. With 8 rows, 1B (K 2048): QKV takes 6.2 us with matvec and 4.1 with swap_ab,
 ///   gate and up 20.7 and 14.6, the norm as a kernel of its own 1.4. 8B (K 4096): 14.9 and 13.9, 55.9 and 58.3,
 ///   2.
-/// - split_norm_rows: an estimate, not a measurement. The norm as a kernel of its own takes 2.3 us up to 256 rows; its
-///   parts add .3 us to the kernel before it and .4 us to the one after.
+/// - split_norm_rows: steps of 8B with norms split between two products, and with norms as kernels of their own: 16
+/// rows
+///   4.15 and 4.22 ms, 32 rows 4.50 and 4.53, 64 rows 5.31 and 5.34, 128 rows 7.07 and 6.99, 256 rows 12.10 and 11.78.
 /// - spread_sequences: at 512 tokens each, attention of 2 and 4 sequences takes 3.7 us with one block a
 ///   multiprocessor and 7.4 with two, because all blocks start at once beside the previous kernel. With 8 and
 ///   more sequences, two blocks balance ragged lengths better. With 8, 64 clusters of 4 blocks, two more than
 ///   fit, took 12.1 us, 64 of 2 take 9.
+/// - one_shot_pair_bytes, one_shot_bytes: where a sum in one shot takes as long as NCCL without multicast. Two
+/// H200s: 2.9 us
+///   for 256 KiB, 6.1 for 1 MiB, 11.9 for 2 MiB, NCCL 33.5. Four: 7.5 us for 512 KiB, 14.5 for 1 MiB, NCCL 25.3.
 static CostModelAttr costsOfH200(MLIRContext *context) {
   return CostModelAttr::get(context, /*slots=*/2, /*clustered_percent=*/88, /*memory_bytes=*/4400,
                             /*cache_bytes=*/5500, /*products=*/2500, /*round_trip=*/2500, /*cluster_wait=*/500,
-                            /*streaming_rows=*/8, /*scaled_columns=*/2048, /*split_norm_rows=*/256,
+                            /*streaming_rows=*/8, /*scaled_columns=*/2048, /*split_norm_rows=*/64,
                             /*prefill_rows=*/128, /*prefill_keys=*/128,
-                            /*spread_sequences=*/4);
+                            /*spread_sequences=*/4, /*one_shot_pair_bytes=*/2 << 20, /*one_shot_bytes=*/512 << 10);
 }
 
 TargetAttr inlay::tile::knownTarget(MLIRContext *context, StringRef arch) {

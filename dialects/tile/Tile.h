@@ -93,6 +93,9 @@ LinearLayout codeLayout(int64_t bits);
 /// them among each other; a warp that asks for more waits forever.
 int64_t registerPool(int64_t threads);
 
+/// Ranks whose kernels can exchange rows: the entries of a PeerTable (codegen/device/peers.h).
+inline constexpr int64_t kMostExchangeRanks = 8;
+
 /// The rows of a tile of the family swap_ab for steps of at most `rows`.
 int64_t swapAbTileRows(int64_t rows);
 

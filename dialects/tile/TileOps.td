@@ -87,11 +87,14 @@ def Tile_CostModelAttr : AttrDef<TileDialect, "CostModel"> {
 
     Of attention: steps of many rows have tiles of `prefill_rows` rows by `prefill_keys` keys; up to
     `spread_sequences` sequences a block has a multiprocessor alone.
+
+    Of the sum over ranks: up to `one_shot_pair_bytes` with two ranks and up to `one_shot_bytes` with more, each rank
+    pushes all it has to all others.
   }];
   let parameters = (ins "int64_t":$slots, "int64_t":$clustered_percent, "int64_t":$memory_bytes, "int64_t":$cache_bytes,
                         "int64_t":$products, "int64_t":$round_trip, "int64_t":$cluster_wait, "int64_t":$streaming_rows,
                         "int64_t":$scaled_columns, "int64_t":$split_norm_rows, "int64_t":$prefill_rows, "int64_t":$prefill_keys,
-                        "int64_t":$spread_sequences);
+                        "int64_t":$spread_sequences, "int64_t":$one_shot_pair_bytes, "int64_t":$one_shot_bytes);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }
@@ -215,25 +218,48 @@ def Tile_ExtentOp : TileOp<"extent", [Pure]> {
   let assemblyFormat = "$which attr-dict";
 }
 
+def Tile_ExchangeAttr : AttrDef<TileDialect, "Exchange"> {
+  let mnemonic = "exchange";
+  let summary = "How ranks exchange rows by a kernel: their number, and the most rows of a step.";
+  let parameters = (ins "int64_t":$ranks, "int64_t":$rows);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
 def Tile_CollectiveOp : TileOp<"collective", [MemoryEffects<[MemRead, MemWrite]>, HasParent<"ProgramOp">]> {
   let summary = "What all ranks do together with rows of the step; alone in its program.";
   let description = [{
     `all_reduce` writes the sum of the ranks' rows. `all_gather` writes their columns side by side, in the order of the
-    ranks, as far as rows of the output go. No kernel is compiled for such a program: the runtime of each rank runs it.
+    ranks, as far as rows of the output go.
+
+    Without `exchange` no kernel is compiled for such a program: the runtime of each rank runs it. With it, a kernel
+    pushes rows to memory of the other ranks and reads there what they have pushed (codegen/device/peers.h). A sum of up
+    to `getOneShotRows()` rows takes one hop, a larger one two.
 
     ```mlir
     tile.program @sum(%x: !tile.view<?x64xbf16, activation, tokens>, %y: !tile.view<?x64xbf16, output, tokens>)
         grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
-      tile.collective all_reduce %x, %y : !tile.view<?x64xbf16, activation, tokens>, !tile.view<?x64xbf16, output, tokens>
+      tile.collective all_reduce %x, %y through <ranks = 2, rows = 512>
+          : !tile.view<?x64xbf16, activation, tokens>, !tile.view<?x64xbf16, output, tokens>
     }
     ```
   }];
-  let arguments = (ins Tile_CollectiveKindAttr:$kind, Tile_ViewType:$input, Tile_ViewType:$output);
-  let assemblyFormat = "$kind $input `,` $output attr-dict `:` type($input) `,` type($output)";
+  let arguments = (ins Tile_CollectiveKindAttr:$kind, Tile_ViewType:$input, Tile_ViewType:$output,
+                       OptionalAttr<Tile_ExchangeAttr>:$exchange);
+  let assemblyFormat = "$kind $input `,` $output (`through` $exchange^)? attr-dict `:` type($input) `,` type($output)";
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     /// The collective that `program` is; null if it is none.
     static CollectiveOp of(ProgramOp program);
+
+    // Of the kernel, where there is an `exchange`; `target` says how large is what goes in one shot.
+    /// The most rows that are summed in one shot.
+    int64_t getOneShotRows(TargetAttr target);
+    /// Bytes of one round's buffer that a rank needs for the largest step.
+    int64_t getExchangeBytes(TargetAttr target);
+    int64_t getThreads(TargetAttr target);
+    /// At most one a multiprocessor, so that all of them run at the same time.
+    int64_t getBlocks(TargetAttr target);
   }];
 }
 

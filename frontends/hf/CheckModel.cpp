@@ -16,7 +16,7 @@ using nlohmann::ordered_json;
 uint64_t CountParameters(const ModelConfig &config) {
   uint64_t count = 0;
   for (const WeightSpec &weight : RequiredWeights(config)) {
-    uint64_t elements = weight.is_float32 ? 0 : 1; // Scales are no parameters.
+    uint64_t elements = weight.is_float32 || weight.is_column_order ? 0 : 1; // Scales are no parameters.
     for (int64_t size : weight.shape)
       elements *= static_cast<uint64_t>(size);
     count += elements;
@@ -39,7 +39,7 @@ ordered_json MatricesByScheme(const ModelConfig &config) {
     kind.erase(0, kind.find_first_not_of('.'));
     if (weight.quantized)
       ++kinds[weight.quantized->scheme][kind];
-    else if (weight.shape.size() == 2 && !weight.is_float32)
+    else if (weight.shape.size() == 2 && !weight.is_float32 && !weight.is_column_order)
       ++kinds[std::string(DTypeName(config.dtype))][kind];
   }
   ordered_json result = ordered_json::object();

@@ -247,8 +247,8 @@ void ReadWeights(Checkpoint &checkpoint, Problems &problems) {
       });
       CheckTiedEmbeddings(checkpoint, problems);
       FindCacheScales(checkpoint.weights, checkpoint.config, problems);
-      CheckTensors(checkpoint, problems);
       CheckQuantizedContents(checkpoint, problems);
+      CheckTensors(checkpoint, problems);
     }
   } else if (absl::IsNotFound(weights.status()) && !fs::exists(directory / "model.safetensors.index.json", error)) {
     std::vector<std::string> others = ForeignWeights(checkpoint.directory);

@@ -51,6 +51,12 @@ struct LayerConfig {
   CacheScale key_scale, value_scale; // Of an fp8 cache.
 };
 
+// How the checkpoint names what says in which order the columns of a module come.
+struct SortedColumns {
+  std::string groups; // The tensor with the group of each column.
+  std::string order;  // The tensor with the same groups whose order is read: that of the first of such modules.
+};
+
 // A prefix of the family's names of tensors, and what the checkpoint has in its place.
 struct Renaming {
   std::string from, to;
@@ -79,8 +85,10 @@ struct ModelConfig {
   bool head_bias = false;
   QkNorm qk_norm = QkNorm::kNone;
   std::map<std::string, double> nested_offsets; // NestedScales::offset of a tensor; read from the weights.
-  bool norms_before = true;                     // See Family.
-  bool parallel = false;                        // Attention and MLP read the same rows.
+  // Of modules whose columns were sorted before they were quantized; read from the weights.
+  std::map<std::string, SortedColumns> sorted_columns;
+  bool norms_before = true; // See Family.
+  bool parallel = false;    // Attention and MLP read the same rows.
   double norm_eps = 0;
   double embedding_scale = 1.0; // Factors of what is named.
   double residual_scale = 1.0;  // Of what attention and MLP add to the residual.

@@ -25,7 +25,7 @@ std::string Scheme::ToString() const {
     text = "int8";
     break;
   case Codes::kF8E4M3:
-    text = "fp8 e4m3";
+    text = layout == TensorLayout::kMxfp4 ? "mxfp4" : "fp8 e4m3";
     break;
   }
   switch (scales) {

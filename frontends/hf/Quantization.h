@@ -30,6 +30,7 @@ enum class Codes {
 enum class TensorLayout {
   kPlain,             // `weight` [rows, columns], a byte an element
   kCompressedTensors, // `weight_packed`: words along the columns
+  kMxfp4,             // `weight_packed`: e2m1 in bytes along the columns, `weight_scale`: bytes that are exponents
   kAwq,               // `qweight` [columns, words along the rows, in the order of AWQ], `qzeros`, `scales`
   kGptq,              // `qweight` [words along the columns, rows], `qzeros`, `scales`
   kBitsAndBytes4,     // `weight`: all elements in one vector, `weight.absmax`
@@ -75,7 +76,8 @@ struct Scheme {
   std::string_view scale_name = "weight_scale"; // Of kPlain.
   double scale_factor = 1.0;                    // Of each scale.
 
-  int64_t bits() const { return codes == Codes::kU4 || codes == Codes::kNf4 ? 4 : 8; }
+  // Of a code as it is stored.
+  int64_t bits() const { return codes == Codes::kU4 || codes == Codes::kNf4 || layout == TensorLayout::kMxfp4 ? 4 : 8; }
   // "int4, groups of 128 columns, zero points"
   std::string ToString() const;
   // Refuses activations of a matrix whose codes are not multiplied by codes; whether it did.

@@ -23,6 +23,7 @@ constexpr Named<Format> kFormats[] = {
     {"naive-quantized", {"float", TensorLayout::kPlain}},
     {"int-quantized", {"int", TensorLayout::kPlain}},
     {"pack-quantized", {"int", TensorLayout::kCompressedTensors}},
+    {"mxfp4-pack-quantized", {"float", TensorLayout::kMxfp4}},
 };
 
 } // namespace
@@ -115,6 +116,25 @@ void QuantizationReader::ReadActivations(const json *activations, const std::str
                     strategy == "group" && group ? fmt::format(" of {} columns", Describe(*group)) : ""));
 }
 
+// Floats of 4 bits with a power of two for each 32 columns (OCP Microscaling Formats, 2023). They become fp8, which has
+// all of these numbers.
+std::optional<Scheme> QuantizationReader::ReadMxfp4(ConfigReader &weights) {
+  constexpr int64_t kBlock = 32;
+  Expect(weights, "type", "float", kOtherFormat);
+  Expect(weights, "num_bits", 4, kOtherFormat);
+  Expect(weights, "strategy", "group", kOtherFormat);
+  Expect(weights, "group_size", kBlock, kOtherFormat);
+  Expect(weights, "symmetric", true, kOtherFormat);
+  Expect(weights, "dynamic", false, kOtherFormat);
+  Expect(weights, "scale_dtype", "torch.uint8", kOtherFormat);
+  // "weight" and "static" sort the columns only while quantizing.
+  if (auto order = weights.String("actorder"); order && *order != "weight" && *order != "static")
+    weights.Error("actorder", Describe(json(*order)), "one of weight, static", std::string(kOtherFormat));
+  for (std::string_view key : {"block_structure", "observer", "observer_kwargs", "zp_dtype"})
+    weights.Find(key);
+  return Scheme{.codes = Codes::kF8E4M3, .layout = TensorLayout::kMxfp4, .scales = ScaleShape::kGroup, .group = kBlock};
+}
+
 bool QuantizationReader::ReadGroupSize(ConfigReader &weights, Scheme &scheme) {
   const int64_t group = weights.Int("group_size", -1, kMaxWidth).value_or(0);
   if (group <= 0 || group % kGroupUnit != 0) {
@@ -129,6 +149,8 @@ bool QuantizationReader::ReadGroupSize(ConfigReader &weights, Scheme &scheme) {
 
 std::optional<Scheme> QuantizationReader::ReadWeights(ConfigReader &weights, std::string_view format) {
   const Format row = *Lookup(kFormats, format);
+  if (row.layout == TensorLayout::kMxfp4)
+    return ReadMxfp4(weights);
   Scheme scheme{.layout = row.layout};
   const bool is_packed = row.layout == TensorLayout::kCompressedTensors;
   Expect(weights, "type", std::string(row.type), kOtherFormat);

@@ -41,6 +41,7 @@ private:
   std::optional<Scheme> ReadWeights(ConfigReader &weights, std::string_view format);
   // `prefix` is that of the group's keys.
   void ReadActivations(const nlohmann::json *activations, const std::string &prefix, Scheme &scheme);
+  static std::optional<Scheme> ReadMxfp4(ConfigReader &weights);
   bool ReadGroupSize(ConfigReader &weights, Scheme &scheme);
   void ReadModelOpt(ConfigReader &keys, std::string_view ignore_key);
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -12,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "formats/quantization/column_order.h"
 #include "formats/quantization/nf4.h"
 #include "frontends/hf/Tensors.h"
 
@@ -24,13 +26,20 @@ constexpr uint64_t kMaxReadBytes = uint64_t{1} << 23; // Of a tensor that is rea
 constexpr std::string_view kCopyAgain = "copy the checkpoint from its repository again";
 constexpr std::string_view kSaveNested = "save the model again with a current bitsandbytes";
 
+// Groups of columns that are not in order.
+struct SortedGroups {
+  std::string parent; // Of the module.
+  std::string tensor;
+  std::vector<int32_t> groups;
+};
+
 // Checks the tensors beside those of one matrix.
 class Contents {
 public:
-  Contents(const SafetensorsIndex &weights, const WeightSpec &matrix, const Scheme &scheme, ModelConfig &config,
-           Problems &problems)
-      : weights_(weights), matrix_(matrix), scheme_(scheme), module_(matrix.quantized->module), config_(config),
-        problems_(problems) {}
+  Contents(const SafetensorsIndex &weights, const WeightSpec &matrix, const Scheme &scheme, SortedGroups &last_sorted,
+           ModelConfig &config, Problems &problems)
+      : weights_(weights), matrix_(matrix), scheme_(scheme), module_(matrix.quantized->module),
+        last_sorted_(last_sorted), config_(config), problems_(problems) {}
 
   void Check() {
     if (scheme_.column_groups)
@@ -78,7 +87,7 @@ private:
   void CheckColumnGroups() {
     const bool is_gptq = scheme_.layout == TensorLayout::kGptq;
     const std::string_view suffix = is_gptq ? ".g_idx" : ".weight_g_idx";
-    const int64_t columns = matrix_.shape[1], size = matrix_.quantized->group, groups = (columns + size - 1) / size;
+    const int64_t columns = matrix_.shape[1], size = matrix_.quantized->group;
     if (scheme_.needs_column_groups && !weights_.tensors.contains(module_ + std::string(suffix)))
       return Report(suffix, "no such tensor", fmt::format("shape [{}]", columns), kCopyAgain);
     std::optional<std::vector<int32_t>> index = Read<int32_t>(suffix, "I32");
@@ -86,19 +95,17 @@ private:
       return;
     if (static_cast<int64_t>(index->size()) != columns)
       return Report(suffix, fmt::format("{} elements", index->size()), std::to_string(columns), kCopyAgain);
-    std::optional<int64_t> moved;
-    for (int64_t column = 0; column < columns; ++column) {
-      const int64_t group = (*index)[static_cast<size_t>(column)];
-      if (group < 0 || group >= groups)
-        return Report(suffix, fmt::format("group {} of column {}", group, column),
-                      fmt::format("a group from 0 to {}", groups - 1), kCopyAgain);
-      if (group != column / size && !moved)
-        moved = column;
-    }
-    if (moved)
-      Report(suffix, fmt::format("group {} of column {}", (*index)[static_cast<size_t>(*moved)], *moved),
-             fmt::format("group {}: columns in the order of their groups", *moved / size),
-             "use a checkpoint that was quantized without desc_act or actorder=group");
+    // compressed-tensors has -1 everywhere until columns are sorted.
+    const bool is_unset = !is_gptq && std::all_of(index->begin(), index->end(), [](int32_t i) { return i == -1; });
+    if (is_unset || AreInOrder(*index, size))
+      return;
+    if (std::optional<ColumnGroupsProblem> problem = ::inlay::CheckColumnGroups(*index, size))
+      return Report(suffix, problem->found, problem->expected, kCopyAgain);
+    // Projections of one value have the same order as a rule, which then is read once.
+    const std::string groups = module_ + std::string(suffix), parent = module_.substr(0, module_.rfind('.'));
+    if (last_sorted_.parent != parent || last_sorted_.groups != *index)
+      last_sorted_ = {parent, groups, *std::move(index)};
+    config_.sorted_columns[module_] = {groups, last_sorted_.tensor};
   }
 
   // Scales of floats are checked where they are loaded; this one must be positive, too.
@@ -175,6 +182,7 @@ private:
   const WeightSpec &matrix_;
   const Scheme &scheme_;
   const std::string &module_;
+  SortedGroups &last_sorted_; // Those of the module before, where they were not in order.
   ModelConfig &config_;
   Problems &problems_;
 };
@@ -186,13 +194,14 @@ void CheckQuantizedContents(Checkpoint &checkpoint, Problems &problems) {
   if (!config.quantization || config.quantization->IsOfFloats())
     return;
   const std::string head = CheckpointName(config, config.family->modules.lm_head);
+  SortedGroups last_sorted;
   std::string last; // Parts of one tensor follow each other.
   for (const WeightSpec &weight : RequiredWeights(config)) {
     if (!weight.quantized || weight.quantized->module == last)
       continue;
     last = weight.quantized->module;
     if (const Scheme *scheme = config.quantization->SchemeOf(last, last == head))
-      Contents(checkpoint.weights, weight, *scheme, config, problems).Check();
+      Contents(checkpoint.weights, weight, *scheme, last_sorted, config, problems).Check();
   }
 }
 

@@ -43,6 +43,10 @@ public:
       source.tensor = Tensor(".weight_packed", {rows, DivideUp(columns, in_word_)}, "I32");
       source.fields = WordFields{.bits = scheme_.bits()};
       break;
+    case TensorLayout::kMxfp4:
+      source.tensor = Tensor(".weight_packed", {rows, columns / 2}, "U8");
+      source.fields = WordFields{.bits = 4, .word = 8, .floats = true};
+      break;
     case TensorLayout::kAwq:
       source.tensor = Tensor(".qweight", {columns, rows / in_word_}, "I32");
       source.transposed = true;
@@ -57,7 +61,7 @@ public:
     case TensorLayout::kBitsAndBytes4:
       source.tensor = Tensor(".weight", {rows * columns / 2, 1}, "U8");
       source.flat = true;
-      source.fields = WordFields{.bits = 4, .order = Order::kHighFirst};
+      source.fields = WordFields{.bits = 4, .word = 8, .order = Order::kHighFirst};
       break;
     case TensorLayout::kFloats:
       source = Floats(/*makes_scales=*/false);
@@ -88,6 +92,11 @@ public:
       return source;
     case TensorLayout::kFloats:
       return Floats(/*makes_scales=*/true);
+    case TensorLayout::kMxfp4:
+      source.tensor = Tensor(".weight_scale", {rows, groups_});
+      source.tensor.dtypes = {"U8", "F8_E8M0"};
+      source.exponents = true;
+      return source;
     case TensorLayout::kPlain:
     case TensorLayout::kCompressedTensors:
       break;

@@ -1,5 +1,6 @@
 #include "frontends/hf/Tensors.h"
 
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -255,6 +256,34 @@ std::vector<Renaming> FindRenamings(const Family &family, const std::function<bo
   return {};
 }
 
+namespace {
+
+// Gives codes whose columns are not in the order of their groups that order, and adds the weights with these orders.
+void AddColumnOrders(const ModelConfig &config, std::vector<WeightSpec> &weights) {
+  std::vector<WeightSpec> orders;
+  std::set<std::string> names;
+  for (WeightSpec &weight : weights) {
+    if (!weight.quantized)
+      continue;
+    QuantizedForm &form = *weight.quantized;
+    auto found = config.sorted_columns.find(form.module);
+    if (found == config.sorted_columns.end())
+      continue;
+    weight.source.column_order = ColumnOrder{.groups = found->second.groups, .size = form.group};
+    form.column_order = found->second.order + ".order";
+    if (!names.insert(form.column_order).second)
+      continue;
+    const int64_t columns = weight.shape[1];
+    WeightSource source{.tensor = {found->second.order, {columns}, {}, {"I32"}}, .flat = true};
+    source.column_order = ColumnOrder{.size = form.group};
+    orders.push_back(
+        {.name = form.column_order, .shape = {1, columns}, .source = std::move(source), .is_column_order = true});
+  }
+  weights.insert(weights.end(), std::make_move_iterator(orders.begin()), std::make_move_iterator(orders.end()));
+}
+
+} // namespace
+
 std::vector<WeightSpec> RequiredWeights(const ModelConfig &config) {
   std::vector<WeightSpec> weights = Collector(config).Collect();
   for (WeightSpec &weight : weights) {
@@ -270,6 +299,7 @@ std::vector<WeightSpec> RequiredWeights(const ModelConfig &config) {
     if (weight.quantized)
       weight.quantized->module = CheckpointName(config, weight.quantized->module);
   }
+  AddColumnOrders(config, weights);
   return weights;
 }
 
@@ -287,6 +317,10 @@ std::vector<TensorSpec> RequiredTensors(const ModelConfig &config) {
     if (std::optional<NestedScales> &nested = weight.source.nested) {
       add(nested->table);
       add(nested->scales);
+    }
+    if (const std::optional<ColumnOrder> &order = weight.source.column_order; order && !order->groups.empty()) {
+      TensorSpec groups{order->groups, {weight.shape[1]}, {}, {"I32"}};
+      add(groups);
     }
   }
   return tensors;

@@ -26,9 +26,11 @@ struct TensorSpec {
 struct WordFields {
   enum class Order { kPlain, kAwq, kHighFirst };
   int64_t bits = 4;
+  int64_t word = 32;       // Bits of a word.
   bool along_rows = false; // Neighbours in a word are neighbours in a column; in a row otherwise.
   Order order = Order::kPlain;
-  int64_t addend = 0; // Added to each element.
+  int64_t addend = 0;  // Added to each element.
+  bool floats = false; // Elements are e2m1 and become e4m3.
 };
 
 // What floats become, as `#llm.quantizer` has it.
@@ -46,6 +48,12 @@ struct NestedScales {
   double offset = 0; // Added to each product.
 };
 
+// Columns in the order of their groups, as `#llm.column_order` has it.
+struct ColumnOrder {
+  std::string groups = {}; // Empty: the tensor has the groups, and the order is what is made of it.
+  int64_t size = 0;        // Columns of a group.
+};
+
 // The rows of a tensor that make a weight, as `#llm.source` has them.
 struct WeightSource {
   TensorSpec tensor;
@@ -59,6 +67,8 @@ struct WeightSource {
   std::optional<NestedScales> nested = {}; // The scales are stored as codes.
   std::optional<FloatQuantizer> quantizer = {}; // The tensor holds floats, which become codes or scales.
   int64_t block = 0, offset = 0, count = 0;     // Of each `block` rows, `count` from `offset` on; block 0: all rows.
+  bool exponents = false;                       // Of scales: bytes e, which mean 2^(e - 127).
+  std::optional<ColumnOrder> column_order = {};
   int64_t head_dim = 0, rotary_dim = 0; // Interleaved rope is put into halves; head_dim 0: rows stay as they are.
 };
 
@@ -70,6 +80,7 @@ struct QuantizedForm {
   int64_t group = 0; // Columns that share a scale.
   ActivationScheme activations = ActivationScheme::kFloats;
   std::string input_scale = {};         // Of kStatic.
+  std::string column_order = {};        // The weight with the order of columns; empty: they are in order.
   std::string activation_obstacle = {}; // Of kOther.
   std::string module = {};              // Of the checkpoint.
   std::string scheme = {};              // For people.
@@ -83,6 +94,7 @@ struct WeightSpec {
   WeightSource source;
   std::vector<WeightSource> more_sources = {}; // Whose rows follow those of `source`.
   bool is_float32 = false;                     // Scales and zero points, whatever type the model has.
+  bool is_column_order = false;                // Numbers of columns.
   std::optional<QuantizedForm> quantized = {};
 };
 

@@ -79,15 +79,18 @@ private:
       return "attention";
     if (cast<LinearOp>(anchor).getLibrary())
       return kCublasLt;
-    if (isGpu && cast<LinearOp>(anchor).getScales())
-      return "gemm";
+    if (isGpu && cast<LinearOp>(anchor).getScales()) {
+      // Each step along K is added to the sums, so that a thread has two tiles of them.
+      WeightOp weight = quantizedWeight(cast<LinearOp>(anchor));
+      bool isSwapped = maxRows <= kSwapAbRows / 2 && weight && weight.getPacking() == Packing::Codes16x128;
+      return isSwapped ? "swap_ab" : "gemm";
+    }
     if (WeightOp codes = isGpu ? quantizedWeight(cast<LinearOp>(anchor)) : WeightOp()) {
-      bool hasFewRows = maxRows <= tile::targetOf(anchor).costs().getStreamingRows();
-      std::string fewReason = hasFewRows ? streamRefusal(anchor, codes) : "";
-      if (hasFewRows && fewReason.empty())
+      std::string fewReason = hasFewRows() ? streamRefusal(anchor, codes) : "";
+      if (hasFewRows() && fewReason.empty())
         return "matvec";
       std::string reason = wideRefusal(cast<LinearOp>(anchor), codes);
-      if (reason.empty() && hasFewRows)
+      if (reason.empty() && hasFewRows())
         anchor->emitRemark() << "takes the family swap_ab of larger steps, not matvec: its weight " << fewReason;
       if (reason.empty())
         return "swap_ab";
@@ -97,10 +100,13 @@ private:
     auto input = cast<RankedTensorType>(anchor->getOperand(0).getType());
     if (!isGpu || input.getElementTypeBitWidth() != 16)
       return "gemm";
-    if (maxRows <= tile::targetOf(anchor).costs().getStreamingRows() && !scalesShortRows(anchor))
+    if (hasFewRows() && !scalesShortRows(anchor))
       return "matvec";
     return maxRows <= kSwapAbRows ? "swap_ab" : "gemm";
   }
+
+  /// Whether products stream their weights to so few rows.
+  bool hasFewRows() { return maxRows <= tile::targetOf(function).costs().getStreamingRows(); }
 
   /// Whether several rows are short and a norm would scale them.
   bool scalesShortRows(Operation *anchor) {
@@ -159,10 +165,7 @@ private:
   }
 
   /// Whether norms between two products of a step of so many rows are split.
-  bool splitsNorms() {
-    tile::CostModelAttr costs = tile::targetOf(function).costs();
-    return maxRows > costs.getStreamingRows() && maxRows <= costs.getSplitNormRows();
-  }
+  bool splitsNorms() { return !hasFewRows() && maxRows <= tile::targetOf(function).costs().getSplitNormRows(); }
   bool takesPartsOfNorms(LinearOp linear) {
     if (linear.getLibrary() || !cast<RankedTensorType>(linear.getInput().getType()).getElementType().isBF16())
       return false;
@@ -305,6 +308,9 @@ private:
     Group &group = newGroup(op, isa<SampleOp>(op) ? "sample" : isa<CollectiveInterface>(op) ? "collective" : "rows");
     auto norm = dyn_cast<NormInterface>(op);
     bool isRowWise = isa<GatherRowsOp>(op) || isLookup(op) || isElementwise(op) || (norm && !norm.getGroup());
+    if (auto gather = dyn_cast<GatherColumnsOp>(op))
+      gather.emitRemark() << "is a kernel of its own: '" << gather.getOrder()
+                          << "' has the order in which the checkpoint sorted columns before it quantized them";
     if (separateAll || !isRowWise)
       return;
     for (Operation *next = op->getNextNode(); next; next = next->getNextNode())

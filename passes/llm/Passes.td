@@ -94,8 +94,7 @@ def QuantizeActivationsPass : Pass<"llm-quantize-activations", "::mlir::ModuleOp
   let description = [{
     Puts `llm.quantize` in front of each linear whose weight says how its activations are quantized
     (`#llm.activations`), and gives the linear codes and scales. Linears that read the same value share them. On a GPU
-    it does so in steps that are bound by products, which are those of more rows than the family swap_ab takes; in
-    smaller ones floats are as fast and more exact. Products whose format quantizes activations and that stay as they
+    it does so in steps of more rows than the family matvec takes, whose kernels unpack codes in time. Products whose format quantizes activations and that stay as they
     are get a remark.
 
     ```mlir
@@ -108,6 +107,7 @@ def QuantizeActivationsPass : Pass<"llm-quantize-activations", "::mlir::ModuleOp
   let options = [
     Option<"target", "target", "std::string", "\"cpu\"", "cpu or sm_90a">,
     Option<"maxRows", "max-rows", "int64_t", "16", "maximum rows of the step">];
+  let dependentDialects = ["::inlay::tile::TileDialect"];
 }
 
 def FormGroupsPass : Pass<"llm-form-groups", "::mlir::ModuleOp"> {

@@ -26,7 +26,7 @@ static bool hasLogitRows(Value value) {
   Operation *op = value.getDefiningOp();
   if (!op || isa<GatherRowsOp>(op))
     return static_cast<bool>(op);
-  return isa<NormInterface>(op) && hasLogitRows(op->getOperand(0));
+  return isa<NormInterface, GatherColumnsOp>(op) && hasLogitRows(op->getOperand(0));
 }
 
 /// Why the activations of `linear` stay floats in a wide step; empty if they need not.
@@ -92,8 +92,8 @@ void QuantizeActivationsPass::runOnOperation() {
       linear.emitRemark() << "activations stay floats: " << obstacle.getValue();
     if (!quantized.getActivations())
       continue;
-    // Reading the weights takes longer than such a step's products, with codes or floats.
-    if (!isCpu && maxRows <= kSwapAbRows) {
+    // Streams of weights unpack codes in time.
+    if (!isCpu && maxRows <= tile::targetOf(linear).costs().getStreamingRows()) {
       linear.emitRemark() << "activations stay floats: steps of up to " << maxRows << " rows are bound by memory";
       continue;
     }

@@ -57,6 +57,11 @@ LogicalResult ShardPlan::find(func::FuncOp function) {
   for (Operation &op : body) {
     if (isa<QuantizeOp>(op))
       return op.emitError() << "quantizes rows that ranks may divide; run llm-shard before llm-quantize-activations";
+    if (auto gather = dyn_cast<GatherColumnsOp>(op); gather && units.contains(gather.getInput()))
+      return gather.emitError() << "takes columns in the order of '" << gather.getOrder()
+                                << "', in which the checkpoint sorted them before it quantized them (desc_act, "
+                                   "actorder); ranks that divide these columns would need those of others; expected a "
+                                   "tensor parallel size of 1, or a checkpoint whose columns are in order";
     auto shard = dyn_cast<ShardInterface>(op);
     for (OpOperand &operand : op.getOpOperands()) {
       SplitUnits wanted = shard ? shard.getSplitUnits(operand.getOperandNumber()) : SplitUnits();

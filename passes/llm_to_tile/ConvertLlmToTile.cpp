@@ -24,6 +24,8 @@ static LogicalResult convertGroup(GroupOp group, ProgramBuilder &b, tile::Progra
       return convertSample(group, sample, b, result);
     if (auto collective = dyn_cast<CollectiveInterface>(op))
       return convertCollective(group, collective, b, result);
+    if (auto gather = dyn_cast<GatherColumnsOp>(op))
+      return convertGatherColumns(group, gather, b, result);
     if (auto squares = dyn_cast<SumOfSquaresOp>(op))
       return convertSumOfSquares(group, squares, b, result);
   }

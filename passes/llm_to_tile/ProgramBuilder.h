@@ -63,6 +63,8 @@ public:
   mlir::Value activationCodes(mlir::Value value, tile::Provenance provenance, llm::Packing packing);
   /// The same memory of a value of one column, as a vector.
   mlir::Value activationVector(mlir::Value value, tile::Provenance provenance);
+  /// The same memory, seen as elements of one row after the other without an end.
+  mlir::Value activationElements(mlir::Value value, tile::Provenance provenance);
   mlir::Value cache(bool keys, int64_t layer, int64_t headDim, mlir::Type elementType);
   /// The scale of the kv head `head` (index), of the weight `name`; null without a name.
   mlir::Value cacheScale(mlir::FlatSymbolRefAttr name, mlir::Value head);
@@ -160,6 +162,8 @@ mlir::LogicalResult convertHeads(llm::GroupOp group, ProgramBuilder &b, tile::Pr
 mlir::LogicalResult convertSample(llm::GroupOp group, llm::SampleOp op, ProgramBuilder &b, tile::ProgramOp &result);
 mlir::LogicalResult convertCollective(llm::GroupOp group, llm::CollectiveInterface op, ProgramBuilder &b,
                                       tile::ProgramOp &result);
+mlir::LogicalResult convertGatherColumns(llm::GroupOp group, llm::GatherColumnsOp op, ProgramBuilder &b,
+                                         tile::ProgramOp &result);
 mlir::LogicalResult convertSumOfSquares(llm::GroupOp group, llm::SumOfSquaresOp op, ProgramBuilder &b,
                                         tile::ProgramOp &result);
 /// The program that applies repetition, presence and frequency penalties to logits in place.

@@ -122,6 +122,14 @@ Value ProgramBuilder::activationRows(Value value, int64_t columns, Provenance pr
               count(getContext(), extent, 1, place.rowColumns / columns));
 }
 
+Value ProgramBuilder::activationElements(Value value, Provenance provenance) {
+  Placement place = Placement::of(value);
+  auto type = cast<RankedTensorType>(value.getType());
+  auto [memory, extent] = memoryOf(*this, value, place);
+  return view({ShapedType::kDynamic}, type.getElementType(), provenance, std::nullopt, memory, /*packing=*/"",
+              count(getContext(), extent, 1, place.rowColumns));
+}
+
 Value ProgramBuilder::cache(bool keys, int64_t layer, int64_t headDim, Type elementType) {
   return view({ShapedType::kDynamic, headDim}, elementType, Provenance::Kv, Extent::KvRows,
               MemoryAttr::get(getContext(), keys ? MemoryKind::KeyCache : MemoryKind::ValueCache, layer));

@@ -1,7 +1,7 @@
 //===- RanksToTile.cpp - groups of steps that several ranks run ------------===//
 //
-// A collective is a program of one op, for which no kernel is compiled. The squares of
-// a part of a row are summed by one block.
+// A collective is a program of one op. A GPU target compiles a kernel for it, the cpu
+// target leaves it to the runtime. The squares of a part of a row are summed by one block.
 //
 //===----------------------------------------------------------------------===//
 
@@ -35,8 +35,17 @@ LogicalResult inlay::convertCollective(GroupOp group, CollectiveInterface op, Pr
                                   .Case([](AllGatherOp) { return tile::CollectiveKind::AllGather; });
   Value input = b.activation(op.getInput(), Provenance::Activation);
   Value output = b.activation(group.getResult(0), Provenance::Output);
-  tile::CollectiveOp::create(b, kind, input, output);
-  result = b.finish({getAffineConstantExpr(1, b.getContext())});
+  const StepShape &step = b.getStep();
+  tile::ExchangeAttr exchange;
+  if (!step.isCpu()) {
+    int64_t rows = Placement::of(op.getInput()).logitRows ? step.maxSequences : step.maxTokens;
+    exchange = tile::ExchangeAttr::getChecked([&] { return op->emitError(); }, b.getContext(), getRanks(op), rows);
+    if (!exchange)
+      return failure();
+  }
+  auto collective = tile::CollectiveOp::create(b, kind, input, output, exchange);
+  int64_t blocks = exchange ? collective.getBlocks(tile::targetOf(group)) : 1;
+  result = b.finish({getAffineConstantExpr(blocks, b.getContext())});
   return success();
 }
 

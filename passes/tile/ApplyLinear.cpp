@@ -120,7 +120,7 @@ SmallVector<Value> LinearBody::product(Value row, int64_t rows, Value column, in
                                        int64_t step, bool isSwapped) {
   auto rowsView = cast<tile::ViewType>(loop.rowsView().getType());
   tile::ViewType weightView = loop.weight.getView().getType();
-  int64_t width = loop.addsSteps ? std::min(columns, kAddedColumns) : columns;
+  int64_t width = loop.addsSteps && !isSwapped ? std::min(columns, kAddedColumns) : columns;
   auto sums =
       RankedTensorType::get({isSwapped ? width : rows, isSwapped ? rows : width}, loop.dot.getType().getElementType());
   Value zero = arith::ConstantOp::create(b, b.getZeroAttr(sums));
@@ -260,7 +260,8 @@ LogicalResult LinearBody::apply(tile::SwapAbAttr schedule) {
   Value to = split == 1 ? index(loop.k) : b.createOrFold<arith::MinSIOp>(add(from, index(share)), index(loop.k));
 
   Value sums = product(row, rows, column, cols, from, to, step, /*isSwapped=*/true).front();
-  Value turned = tile::TransposeOp::create(b, RankedTensorType::get({rows, cols}, b.getF32Type()), sums);
+  Value turned =
+      tile::TransposeOp::create(b, RankedTensorType::get({rows, cols}, loop.dot.getType().getElementType()), sums);
   Value staged = tile::StageOp::create(b, turned);
   if (split > 1)
     staged = tile::ClusterReduceOp::create(b, tile::Reduction::Add, staged);

@@ -12,7 +12,8 @@ bool inlay::isLibraryProduct(tile::ProgramOp program) {
 }
 
 bool inlay::isCompiled(tile::ProgramOp program) {
-  return !isLibraryProduct(program) && !tile::CollectiveOp::of(program);
+  tile::CollectiveOp collective = tile::CollectiveOp::of(program);
+  return !isLibraryProduct(program) && (!collective || collective.getExchange());
 }
 
 /// The value that was converted from one float type to another, if it was.

@@ -35,6 +35,11 @@ tile::GemmAttr inlay::chooseGemm(const LinearShape &shape, tile::TargetAttr targ
   return {};
 }
 
+int64_t inlay::swapAbStageBytes(tile::SwapAbAttr schedule, const LinearShape &shape) {
+  int64_t bits = schedule.getTileRows() * shape.rowBits + schedule.getTileColumns() * shape.weightBits;
+  return bits * schedule.getTileK() / 8 + schedule.getTileColumns() * shape.groupBytes;
+}
+
 /// A ring is filled anew in each round trip to memory under load; the products and what memory gives bound the time;
 /// blocks that share K wait for each other.
 int64_t inlay::estimateSwapAb(tile::SwapAbAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
@@ -46,7 +51,7 @@ int64_t inlay::estimateSwapAb(tile::SwapAbAttr schedule, const LinearShape &shap
   int64_t neighbours = std::min<int64_t>(slots, llvm::divideCeil(blocks, target.getMultiprocessors()));
   int64_t products = schedule.getTileRows() * schedule.getTileColumns() * schedule.getTileK();
   // Each block reads all rows through the cache, which counts where weights are few bits beside them.
-  int64_t cached = shape.weightBits < 16 ? blocks * schedule.share(shape.k) * schedule.stageBytes(shape.weightBits) : 0;
+  int64_t cached = shape.weightBits < 16 ? blocks * schedule.share(shape.k) * swapAbStageBytes(schedule, shape) : 0;
   return std::max({shape.columns * shape.k * shape.weightBits / 8 / costs.getMemoryBytes(),
                    cached / costs.getCacheBytes(), steps * costs.getRoundTrip() / schedule.getStages(),
                    steps * neighbours * products / costs.getProducts()}) +
@@ -70,8 +75,7 @@ tile::SwapAbAttr inlay::chooseSwapAb(const LinearShape &shape, tile::TargetAttr 
                                    split, slots, stages, sharedBytes);
     };
     // Scales and zero points of groups of 32 at the least take two f32 for each 32 codes.
-    stageBytes =
-        withStages(kLeastStages).stageBytes(shape.weightBits) + (areCodes ? 64 * consumers * shape.groupBytes : 0);
+    stageBytes = swapAbStageBytes(withStages(kLeastStages), shape);
     int64_t stages = std::min<int64_t>((sharedBytes - kBarrierBytes) / stageBytes, 8);
     if (stages < kLeastStages)
       return;

@@ -26,7 +26,7 @@ struct LinearShape {
   int64_t rows = 0;     // of a step: 1 or a tile of them
   int64_t vectors = 0;  // along k, that rows are scaled or shifted by: those of a norm
   int64_t rowTiles = 1; // of `rows`, that a step has
-  int64_t weightBits = 16;
+  int64_t weightBits = 16, rowBits = 16;
   bool hasStatistics = false; // of rows, which must be known before the product: a mean
   int64_t groupBytes = 0;     // of scales and zero points, for each row and unit of codes along K
   int64_t group = 0;          // columns of a scale or zero point; 0 where there are none
@@ -40,6 +40,8 @@ tile::GemmAttr chooseGemm(const LinearShape &shape, tile::TargetAttr target,
 tile::SwapAbAttr chooseSwapAb(const LinearShape &shape, tile::TargetAttr target,
                               llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 
+/// Bytes of a stage in the ring: rows, weights, and what codes are dequantized with.
+int64_t swapAbStageBytes(tile::SwapAbAttr schedule, const LinearShape &shape);
 /// The time in ns that the analytic model expects of one launch.
 int64_t estimateSwapAb(tile::SwapAbAttr schedule, const LinearShape &shape, tile::TargetAttr target);
 /// Of programs of the family matvec: their weights are streamed.

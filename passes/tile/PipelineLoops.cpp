@@ -7,7 +7,6 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
 #include "passes/tile/Passes.h"
-#include "passes/tile/PipelineWarps.h"
 #include "passes/tile/Pipelining.h"
 
 namespace inlay {

@@ -25,11 +25,8 @@ using namespace mlir;
 using namespace inlay;
 
 namespace {
-/// One use of a slot.
-struct Use {
-  tile::AcquireOp acquire;
+struct Use : SlotUse {
   tile::FetchRowsOp fetch;
-  tile::ReleaseOp release;
 };
 
 class RowsRing {
@@ -68,23 +65,13 @@ private:
 //===----------------------------------------------------------------------===//
 
 LogicalResult RowsRing::findUses() {
-  for (Operation *user : ring->getUsers())
-    if (auto acquire = dyn_cast<tile::AcquireOp>(user))
-      uses.push_back({acquire, {}, {}});
-  if (uses.empty())
-    return ring.emitError("is filled by no tile.acquire");
-  Block *block = uses.front().acquire->getBlock();
-  for (Use &use : uses)
-    if (use.acquire->getBlock() != block)
-      return use.acquire.emitError("stands in another block than the other uses of its ring");
-  llvm::sort(uses, [](const Use &x, const Use &y) { return x.acquire->isBeforeInBlock(y.acquire); });
-  auto releases = llvm::to_vector(block->getOps<tile::ReleaseOp>());
-  if (releases.size() != uses.size())
-    return ring.emitError("is acquired ") << uses.size() << " times and released " << releases.size() << " times";
-  for (auto [use, release] : llvm::zip_equal(uses, releases)) {
+  FailureOr<SmallVector<SlotUse>> found = findSlotUses(ring);
+  if (failed(found))
+    return failure();
+  for (SlotUse &slot : *found) {
+    Use &use = uses.emplace_back(Use{slot, {}});
     auto slotUsers = use.acquire.getSlot().getUsers();
     use.fetch = slotUsers.empty() ? tile::FetchRowsOp() : dyn_cast<tile::FetchRowsOp>(*slotUsers.begin());
-    use.release = release;
     if (!use.fetch || !use.acquire.getSlot().hasOneUse())
       return use.acquire.emitError("has a slot that is not filled by one tile.fetch_rows");
     if (use.fetch.getIndices() != uses.front().fetch.getIndices())

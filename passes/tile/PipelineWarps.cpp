@@ -7,23 +7,19 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/tile/PipelineWarps.h"
-
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "passes/tile/Pipelining.h"
 
 using namespace mlir;
 using namespace inlay;
 
 namespace {
-/// One use of a slot.
-struct Use {
-  tile::AcquireOp acquire;
+struct Use : SlotUse {
   SmallVector<tile::FetchOp> fetches; // one for each tile of the slot
-  tile::ReleaseOp release;
 };
 
 class WarpRing {
@@ -47,26 +43,20 @@ private:
 } // namespace
 
 LogicalResult WarpRing::findUses() {
-  for (Operation *user : ring->getUsers())
-    if (auto acquire = dyn_cast<tile::AcquireOp>(user))
-      uses.push_back({acquire, {}, {}});
-  if (uses.empty())
-    return ring.emitError("is filled by no tile.acquire");
-  Block *block = uses.front().acquire->getBlock();
-  for (Use &use : uses)
-    if (use.acquire->getBlock() != block)
-      return use.acquire.emitError("stands in another block than the other uses of its ring");
-  llvm::sort(uses, [](const Use &x, const Use &y) { return x.acquire->isBeforeInBlock(y.acquire); });
-  inner = dyn_cast<scf::ForOp>(block->getParentOp());
+  FailureOr<SmallVector<SlotUse>> found = findSlotUses(ring);
+  if (failed(found))
+    return failure();
+  for (SlotUse &use : *found)
+    uses.push_back({use, {}});
+  inner = dyn_cast<scf::ForOp>(uses.front().acquire->getParentOp());
   if (!inner || getConstantIntValue(inner.getLowerBound()) != 0 || getConstantIntValue(inner.getStep()) != 1)
     return uses.front().acquire.emitError("stands in no loop over steps from 0; expected one, or one within another");
   outer = dyn_cast<scf::ForOp>(inner->getParentOp());
   Operation *outermost = outer ? outer : inner;
   if (!isa<tile::ForWarpsOp>(outermost->getParentOp()))
     return outermost->emitError("holds the ring of a warp and does not stand in its tile.for_warps");
-  auto releases = block->getOps<tile::ReleaseOp>().begin();
+  size_t tiles = ring.getResult().getType().getTiles().size();
   for (Use &use : uses) {
-    size_t tiles = ring.getResult().getType().getTiles().size();
     for (Operation *user : use.acquire.getSlot().getUsers()) {
       if (use.fetches.size() == tiles || !isa<tile::FetchOp>(user))
         return user->emitError("uses a slot of the ring of a warp; expected one tile.fetch")
@@ -74,9 +64,8 @@ LogicalResult WarpRing::findUses() {
       use.fetches.push_back(cast<tile::FetchOp>(user));
     }
     llvm::sort(use.fetches, [](tile::FetchOp x, tile::FetchOp y) { return x.getTile() < y.getTile(); });
-    if (use.fetches.size() != tiles || releases == block->getOps<tile::ReleaseOp>().end())
-      return use.acquire.emitError("has no tile.fetch for each of ") << tiles << " tiles, or no tile.release";
-    use.release = *releases++;
+    if (use.fetches.size() != tiles)
+      return use.acquire.emitError("has no tile.fetch for each of ") << tiles << " tiles";
   }
   return success();
 }

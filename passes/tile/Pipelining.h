@@ -21,6 +21,20 @@ void sinkTiles(mlir::Region &region);
 /// Blocks that do not take the branches around `op` wait for earlier launches as well, since later ones rely on it.
 void dependOtherwise(mlir::Operation *op);
 
+/// One use of a slot of a warp's ring. What fills the slot comes after `acquire`.
+struct SlotUse {
+  tile::AcquireOp acquire;
+  tile::ReleaseOp release;
+};
+
+/// The uses of a warp's ring in the order of their block. Fails with a diagnostic where they stand in several blocks,
+/// or where slots are not released as often as they are acquired.
+mlir::FailureOr<mlir::SmallVector<SlotUse>> findSlotUses(tile::RingOp ring);
+
+/// Fills the ring of a warp before `tile.depend`, and then fetches as far ahead as it has slots. Fails with a
+/// diagnostic where the ring is not used in a loop, or in a loop within another.
+mlir::LogicalResult pipelineWarpRing(tile::RingOp ring);
+
 /// Fetches the cached rows that a warp brings through its ring as far ahead as the ring has slots, the first ones
 /// before `tile.depend`. Fails with a diagnostic where the ring is not used in one loop of its tile.for_warps.
 mlir::LogicalResult pipelineRows(tile::RingOp ring);

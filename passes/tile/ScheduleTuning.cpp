@@ -20,6 +20,7 @@ LinearShape inlay::shapeOf(MainLoop &loop) {
                     static_cast<int64_t>(loop.vectors.size())};
   shape.hasStatistics = !loop.statistics.empty();
   shape.weightBits = loop.weight.getView().getType().getElementType().getIntOrFloatBitWidth();
+  shape.rowBits = cast<tile::ViewType>(loop.rowsView().getType()).getElementType().getIntOrFloatBitWidth();
   if (tile::DequantizeOp op = loop.dequantize; op && op.getGroup() > 0) {
     shape.group = op.getGroup();
     shape.groupBytes =
@@ -48,19 +49,25 @@ static StringRef familyNameOf(tile::Schedule schedule) {
   return isa<tile::StreamAttr>(schedule) ? tile::stringifyFamily(tile::Family::Matvec) : schedule.getFamilyName();
 }
 
+/// The weights of a product, as tuning files name them: "bf16"; "u4 of 128" for codes that are unpacked, with scales of
+/// so many columns, and "with zeros"; "f8e4m3 x f8e4m3" for codes that are multiplied by codes.
+static std::string weightsOf(MainLoop &loop, const LinearShape &shape) {
+  Type element = loop.weight.getView().getType().getElementType();
+  if (tile::DequantizeOp op = loop.dequantize)
+    return tile::stringifyCodes(op.getCodes()).str() + (shape.group ? fmt::format(" of {}", shape.group) : "") +
+           (op.getZeros() ? " with zeros" : "");
+  if (element.isBF16() || element.isF16())
+    return element.isBF16() ? "bf16" : "f16";
+  return element.isInteger() ? "i8 x i8" : "f8e4m3 x f8e4m3";
+}
+
 TuningKey inlay::tuningKeyOf(tile::ProgramOp program, MainLoop &loop) {
   LinearShape shape = shapeOf(loop);
-  Type element = loop.weight.getView().getType().getElementType();
-  StringRef type = loop.dequantize       ? tile::stringifyCodes(loop.dequantize.getCodes())
-                   : element.isBF16()    ? "bf16"
-                   : element.isF16()     ? "f16"
-                   : element.isInteger() ? "i8"
-                                         : "f8e4m3";
   return {familyNameOf(program.getScheduleAttr()).str(),
           shape.rows,
           shape.columns,
           shape.k,
-          type.str(),
+          weightsOf(loop, shape),
           shape.hasStatistics ? "centered norm"
           : shape.isScaled()  ? "norm"
                               : "none",
@@ -114,8 +121,8 @@ std::string inlay::whyRefused(tile::SwapAbAttr schedule, const LinearShape &shap
   if (!schedule.givesEachBlockSteps(shape.k))
     return fmt::format("splits {} steps of k over {} blocks, expected each to have one",
                        llvm::divideCeil(shape.k, schedule.getTileK()), schedule.getSplit());
-  int64_t stageBytes = schedule.stageBytes(shape.weightBits) + schedule.getTileColumns() * shape.groupBytes;
-  int64_t needed = std::max(schedule.getStages() * stageBytes, schedule.sumsBytes()) + kBarrierBytes;
+  int64_t needed =
+      std::max(schedule.getStages() * swapAbStageBytes(schedule, shape), schedule.sumsBytes()) + kBarrierBytes;
   return firstOf({sharedProblem(schedule.getSharedBytes(), target.slotSharedBytes(schedule.getSlots())),
                   sharedProblem(needed, schedule.getSharedBytes())});
 }

@@ -23,7 +23,8 @@ void ConvertTileToCudaPass::runOnOperation() {
     if (!isCompiled(program))
       continue;
     OpBuilder builder(program);
-    if (succeeded(lowerGeneric(program, builder)))
+    tile::CollectiveOp collective = tile::CollectiveOp::of(program);
+    if (succeeded(collective ? lowerCollective(collective, builder) : lowerGeneric(program, builder)))
       program.erase();
     else
       signalPassFailure(); // the other programs' errors are reported as well

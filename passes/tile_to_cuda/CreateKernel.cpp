@@ -81,6 +81,10 @@ FailureOr<cuda::KernelOp> inlay::createKernel(tile::ProgramOp program, OpBuilder
   }
   types.push_back(cuda::OpaqueType::get(context, cuda::kStepSizes));
   name("sizes");
+  if (tile::CollectiveOp::of(program)) {
+    types.push_back(cuda::PtrType::get(context, cuda::OpaqueType::get(context, "PeerTable"), cuda::Space::Global));
+    name("peers", cuda::Provenance::Peer);
+  }
 
   OperationState state(program.getLoc(), cuda::KernelOp::getOperationName());
   auto origin = program->getAttrOfType<StringAttr>(tile::kOriginAttr);

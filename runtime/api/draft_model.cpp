@@ -19,6 +19,7 @@ EngineOptions DraftOptions(const EngineOptions &options) {
   own.deterministic = false;
   own.weights_source.clear();
   own.tensor_parallel_size = own.pipeline_parallel_size = 0;
+  own.process = {}; // rank 0 runs all ranks of the draft model, as threads
   return own;
 }
 

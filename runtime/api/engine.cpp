@@ -48,6 +48,8 @@ private:
   std::thread thread_;
 };
 
+} // namespace
+
 absl::Status CheckOptions(const EngineOptions &options) {
   if (options.scheduling_policy != "fcfs" && options.scheduling_policy != "priority")
     return absl::InvalidArgumentError(
@@ -77,6 +79,9 @@ absl::Status CheckOptions(const EngineOptions &options) {
   if (!ParseDistributedBackend(options.distributed_backend))
     return absl::InvalidArgumentError(
         fmt::format("--distributed-backend is '{}', expected auto, peer or nccl", options.distributed_backend));
+  if (options.process.ranks < 0)
+    return absl::InvalidArgumentError(
+        fmt::format("the number of processes is {}, expected 0 (one for all ranks) or more", options.process.ranks));
   if (options.threads < 0)
     return absl::InvalidArgumentError(
         fmt::format("--threads is {}, expected 0 (one per core) or more", options.threads));
@@ -85,11 +90,17 @@ absl::Status CheckOptions(const EngineOptions &options) {
   return absl::OkStatus();
 }
 
+namespace {
+
 absl::Status EngineImpl::Start(const std::string &path, const EngineOptions &options, const DeviceWrapper &wrap,
                                bool checks_invariants) {
   start_ = Clock::now();
   if (absl::Status status = CheckOptions(options); !status.ok())
     return status;
+  if (options.process.rank != 0)
+    return absl::InvalidArgumentError(
+        fmt::format("the process of rank {} cannot load the engine, that of rank 0 does; call Engine::RunRank",
+                    options.process.rank));
   options_ = options;
   absl::StatusOr<OpenedModels> models = OpenModels(path, options, wrap);
   if (!models.ok())
@@ -286,7 +297,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const std::string &bundle, 
 absl::StatusOr<MemoryPlan> Engine::Plan(const std::string &bundle, const EngineOptions &options) {
   if (absl::Status status = CheckOptions(options); !status.ok())
     return status;
-  absl::StatusOr<OpenedModels> models = OpenModels(bundle, options, nullptr);
+  EngineOptions own = options;
+  own.process = {};
+  absl::StatusOr<OpenedModels> models = OpenModels(bundle, own, nullptr);
   if (!models.ok())
     return models.status();
   return models->target->memory();

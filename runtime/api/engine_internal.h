@@ -12,6 +12,12 @@ namespace inlay {
 absl::StatusOr<std::unique_ptr<Engine>> LoadEngine(const std::string &bundle, const EngineOptions &options,
                                                    const DeviceWrapper &wrap, bool checks_invariants);
 
+// Like Engine::RunRank().
+absl::Status RunRank(const std::string &bundle, const EngineOptions &options, const DeviceWrapper &wrap);
+
+// Checks the values that do not depend on a bundle.
+absl::Status CheckOptions(const EngineOptions &options);
+
 } // namespace inlay
 
 #endif // INLAY_RUNTIME_API_ENGINE_INTERNAL_H_

@@ -21,14 +21,6 @@ constexpr std::chrono::microseconds kPatience{200};
 // How often cancellations and deadlines are checked while the engine only waits for token masks.
 constexpr std::chrono::milliseconds kLookAround{5};
 
-// All ranks have as many.
-int32_t HostPagesOf(const ModelRanks &ranks, const EngineOptions &options) {
-  if (options.preemption_mode != "swap")
-    return 0;
-  uint64_t most = uint64_t{1} << 30;
-  return static_cast<int32_t>(std::min(options.swap_space_bytes / ranks.LargestPageBytes(), most));
-}
-
 SchedulerLimits LimitsOf(const ModelRanks &ranks, const EngineOptions &options) {
   const LoadedModel &model = ranks.first();
   const MemoryPlan &memory = model.memory();

@@ -148,6 +148,14 @@ public:
   virtual const std::vector<int32_t> &prompt_token_ids() const = 0;
 };
 
+// One of the processes that run the ranks of a bundle on one host, a rank each. All are started with the same other
+// options.
+struct ProcessOptions {
+  int32_t rank = 0;
+  int32_t ranks = 0;      // 0: this process runs all ranks
+  std::string rendezvous; // a name by which the processes find each other; no two engines of a host have the same
+};
+
 struct EngineOptions {
   std::string target;              // "cpu", "sm_90a"; empty: the GPU's if it can run, else cpu
   std::string weights_source = {}; // directory of the checkpoint of a bundle with linked weights; empty: as compiled
@@ -163,13 +171,14 @@ struct EngineOptions {
   // its part of the weights and of the KV cache. Another number than the bundle's is an error; 0: the bundle's.
   int32_t tensor_parallel_size = 0;   // that run a stage together
   int32_t pipeline_parallel_size = 0; // stages
-  double distributed_timeout = 10;    // seconds that a rank waits for another one, then all requests fail
+  double distributed_timeout = 10;    // seconds that a rank waits while no rank does anything, then all requests fail
   // How ranks on GPUs exchange values: "peer" (kernels access the memory of the other GPUs), "nccl", or "auto": peer
   // where the GPUs can and the bundle has code for it, else nccl. Ranks on the cpu take "auto".
   std::string distributed_backend = "auto";
-  std::string nccl = {};      // path of libnccl.so.2 or its directory, if it is used; empty: searched
-  int32_t max_waiting = 0;    // maximum waiting requests, then ResourceExhausted; 0: no limit
-  bool enforce_eager = false; // no CUDA graphs
+  std::string nccl = {};       // path of libnccl.so.2 or its directory, if it is used; empty: searched
+  ProcessOptions process = {}; // the process of rank 0 loads the engine, the others call Engine::RunRank()
+  int32_t max_waiting = 0;     // maximum waiting requests, then ResourceExhausted; 0: no limit
+  bool enforce_eager = false;  // no CUDA graphs
   bool enable_prefix_caching = true;
   std::string scheduling_policy = "fcfs";        // or "priority"
   std::string preemption_mode = "recompute";     // or "swap": KV pages are copied to host memory and back
@@ -270,6 +279,9 @@ public:
   static absl::StatusOr<std::unique_ptr<Engine>> Load(const std::string &bundle, const EngineOptions &options);
   // The memory that Load() would allocate with these options, and what limits it. Allocates nothing on the device.
   static absl::StatusOr<MemoryPlan> Plan(const std::string &bundle, const EngineOptions &options);
+  // Runs rank options.process.rank, which is not 0, until the process of rank 0 ends the engine. Returns the error that
+  // ended it.
+  static absl::Status RunRank(const std::string &bundle, const EngineOptions &options);
   virtual ~Engine() = default;
 
   // Validates a request and queues it. InvalidArgument: names the field, the value found and the values expected.

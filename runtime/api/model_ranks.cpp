@@ -1,6 +1,7 @@
 #include "runtime/api/model_ranks.h"
 
 #include "fmt/format.h"
+#include "runtime/api/process_links.h"
 #include "runtime/device/cuda_ranks.h"
 #include "runtime/distributed/cpu_communicator.h"
 
@@ -60,11 +61,44 @@ std::vector<RankLinks> Connect(const plan::Plan &plan, const std::shared_ptr<Ran
   return links;
 }
 
+RankGroup::Clock::duration TimeoutOf(const EngineOptions &options) {
+  return std::chrono::duration_cast<RankGroup::Clock::duration>(
+      std::chrono::duration<double>(options.distributed_timeout));
+}
+
 } // namespace
 
 ModelRanks::ModelRanks() = default;
 
-ModelRanks::~ModelRanks() = default;
+// Opens the device of the rank of this process.
+absl::Status ModelRanks::OpenRank(std::shared_ptr<const Bundle> bundle, const EngineOptions &options,
+                                  const DeviceWrapper &wrap) {
+  EngineOptions own = options;
+  own.threads = ThreadsOfRank(options.threads, bundle->plan().ranks());
+  RankLinks links;
+  if (bundle->plan().ranks() > 1 || options.process.ranks > 1) {
+    absl::StatusOr<std::unique_ptr<RankProcesses>> processes = ConnectProcesses(*bundle, options.process);
+    if (!processes.ok())
+      return processes.status();
+    processes_ = *std::move(processes);
+    group_ = GroupOfProcesses(*processes_, TimeoutOf(options));
+    links = LinksOfProcess(bundle->plan(), *processes_, group_);
+    is_ready_ = std::vector<std::atomic<bool>>(ranks());
+    steps_done_ = std::vector<std::atomic<int64_t>>(ranks());
+  }
+  absl::StatusOr<std::unique_ptr<LoadedModel>> model = LoadedModel::Open(bundle, own, wrap, std::move(links));
+  if (!model.ok())
+    return model.status();
+  models_.push_back(*std::move(model));
+  if (processes_ && !first().is_cpu())
+    return absl::InvalidArgumentError(fmt::format(
+        "{}: ranks in processes of their own run on the target cpu, found {}; start one process, which runs "
+        "all ranks, or give --target cpu",
+        bundle->path(), first().target_name()));
+  if (processes_)
+    threads_ = std::make_unique<RankThreads>(group_, processes_->rank(), 1);
+  return absl::OkStatus();
+}
 
 absl::StatusOr<std::unique_ptr<ModelRanks>> ModelRanks::Open(const std::string &path, const EngineOptions &options,
                                                              const DeviceWrapper &wrap) {
@@ -86,12 +120,15 @@ absl::StatusOr<std::unique_ptr<ModelRanks>> ModelRanks::Open(const std::string &
                     "--pipeline-parallel-size {}, and has as many steps in flight; remove the option",
                     path, StageCount(*plan.model())));
   std::unique_ptr<ModelRanks> result(new ModelRanks);
+  if (options.process.ranks > 0) {
+    if (absl::Status status = result->OpenRank(bundle, options, wrap); !status.ok())
+      return status;
+    return result;
+  }
   std::vector<RankLinks> links(1);
   EngineOptions own = options;
   if (plan.ranks() > 1) {
-    result->group_ =
-        std::make_shared<RankGroup>(plan.ranks(), std::chrono::duration_cast<RankGroup::Clock::duration>(
-                                                      std::chrono::duration<double>(options.distributed_timeout)));
+    result->group_ = std::make_shared<RankGroup>(plan.ranks(), TimeoutOf(options));
     links = Connect(plan, result->group_);
     own.threads = ThreadsOfRank(options.threads, plan.ranks());
     result->gpus_ = std::make_unique<CudaRanks>(
@@ -125,6 +162,12 @@ absl::StatusOr<std::unique_ptr<ModelRanks>> ModelRanks::Open(const std::string &
   return result;
 }
 
+// The thread of the processes uses the other members.
+ModelRanks::~ModelRanks() {
+  threads_.reset();
+  processes_.reset();
+}
+
 absl::Status ModelRanks::PlanMemory(const EngineOptions &options, const MemoryPlan *draft) {
   std::vector<MemoryPlan> plans;
   for (const std::unique_ptr<LoadedModel> &model : models_) {
@@ -132,6 +175,15 @@ absl::Status ModelRanks::PlanMemory(const EngineOptions &options, const MemoryPl
     if (!memory.ok())
       return memory.status();
     plans.push_back(*std::move(memory));
+  }
+  if (processes_) {
+    absl::StatusOr<uint64_t> largest_page = ShareMemoryPlan(*processes_, options, plans[0]);
+    if (!largest_page.ok())
+      return largest_page.status();
+    largest_page_bytes_ = *largest_page;
+    first().SetMemory(std::move(plans[0]));
+    processes_->Start(group_, [this](uint32_t rank, const Message &message) { return TakeMessage(rank, message); });
+    return absl::OkStatus();
   }
   const MemoryPlan least = *std::ranges::min_element(plans, {}, &MemoryPlan::total_pages);
   for (size_t rank = 0; rank < plans.size(); ++rank) {
@@ -148,13 +200,15 @@ absl::Status ModelRanks::PlanMemory(const EngineOptions &options, const MemoryPl
 }
 
 uint64_t ModelRanks::LargestPageBytes() const {
-  uint64_t bytes = 0;
+  uint64_t bytes = largest_page_bytes_;
   for (const std::unique_ptr<LoadedModel> &model : models_)
     bytes = std::max(bytes, model->memory().bytes_per_page);
   return bytes;
 }
 
 std::string ModelRanks::Describe() const {
+  if (processes_)
+    return fmt::format("{} processes of ranks in shared memory", ranks());
   if (size() == 1)
     return "";
   return first().is_cpu() ? fmt::format("{} threads of ranks in host memory", size()) : gpus_->Describe();
@@ -171,23 +225,113 @@ absl::Status ModelRanks::Load() {
   // An error while loading is that of a file or of memory. It is returned as it is, without a log of all ranks.
   std::vector<absl::Status> statuses(size());
   absl::StatusOr<int64_t> job = Post(
-      [&](uint32_t rank) {
-        statuses[rank] = models_[rank]->Load();
+      [&](uint32_t index) {
+        statuses[index] = models_[index]->Load();
         return absl::OkStatus();
       },
       RankThreads::Limit::kNone);
   absl::Status status = job.ok() ? Wait(*job) : job.status();
   for (const absl::Status &of_rank : statuses)
     status.Update(of_rank);
-  return status;
+  if (!processes_)
+    return status;
+  if (!status.ok())
+    return Fail(
+        absl::Status(status.code(), fmt::format("rank {}: {}", processes_->rank(), std::string(status.message()))));
+  if (processes_->rank() > 0)
+    return processes_->Send(static_cast<uint32_t>(RankMessage::kReady), {});
+  // Others may take longer to read their weights.
+  group_->WaitForever([&] {
+    return group_->has_failed() ||
+           std::all_of(is_ready_.begin() + 1, is_ready_.end(), [](auto &ready) { return ready.load(); });
+  });
+  return group_->has_failed() ? group_->failure() : absl::OkStatus();
 }
 
 absl::StatusOr<int64_t> ModelRanks::Post(RankThreads::Body body, RankThreads::Limit limit) {
+  if (processes_) {
+    // The number of a rank is not its index in this process.
+    return threads_->Post([body = std::move(body)](uint32_t) { return body(0); }, limit);
+  }
   if (threads_)
     return threads_->Post(std::move(body), limit);
   if (absl::Status status = body(0); !status.ok())
     return status;
   return 0;
+}
+
+absl::Status ModelRanks::SendStep(const StepCommand &step) {
+  if (!processes_)
+    return absl::OkStatus();
+  if (group_->has_failed())
+    return group_->failure();
+  return processes_->SendToAll(static_cast<uint32_t>(RankMessage::kStep), EncodeStep(step));
+}
+
+// On the thread that reads what the other processes send.
+absl::Status ModelRanks::TakeMessage(uint32_t rank, const Message &message) {
+  switch (static_cast<RankMessage>(message.kind)) {
+  case RankMessage::kReady:
+    is_ready_[rank] = true;
+    break;
+  case RankMessage::kDone: {
+    absl::StatusOr<RankResult> result = DecodeResult(message.payload);
+    if (!result.ok())
+      return result.status();
+    const int64_t step = result->step;
+    if (step != steps_done_[rank] + 1)
+      return absl::InternalError(
+          fmt::format("it has sent a result of step {}, expected step {}", step, steps_done_[rank] + 1));
+    {
+      std::lock_guard lock(results_mutex_);
+      std::vector<RankResult> &results = results_[step];
+      results.resize(ranks());
+      results[rank] = *std::move(result);
+    }
+    steps_done_[rank] = step;
+    break;
+  }
+  default:
+    return absl::InternalError(fmt::format("it has sent a message of kind {}", message.kind));
+  }
+  group_->Notify();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<RankResult>> ModelRanks::TakeResults(int64_t step) {
+  if (!processes_)
+    return std::vector<RankResult>();
+  auto is_done = [&](const std::atomic<int64_t> &done) { return done.load() >= step; };
+  absl::Status status = group_->Wait(
+      [&] { return std::all_of(steps_done_.begin() + 1, steps_done_.end(), is_done); },
+      [&] {
+        std::string missing;
+        for (uint32_t rank = 1; rank < ranks(); ++rank)
+          if (!is_done(steps_done_[rank]))
+            missing += (missing.empty() ? "" : " and ") + group_->Describe(rank);
+        return fmt::format(
+            "rank 0 has waited {:.3g} s (--distributed-timeout) for the end of {}; the engine cannot continue",
+            std::chrono::duration<double>(group_->timeout()).count(), missing);
+      });
+  if (!status.ok())
+    return status;
+  std::lock_guard lock(results_mutex_);
+  std::vector<RankResult> results = std::move(results_[step]);
+  results_.erase(step);
+  return results;
+}
+
+void ModelRanks::Stop() {
+  if (processes_ && processes_->rank() == 0)
+    processes_->End(static_cast<uint32_t>(RankMessage::kEnd));
+  threads_.reset();
+}
+
+int32_t HostPagesOf(const ModelRanks &ranks, const EngineOptions &options) {
+  if (options.preemption_mode != "swap")
+    return 0;
+  uint64_t most = uint64_t{1} << 30;
+  return static_cast<int32_t>(std::min(options.swap_space_bytes / ranks.LargestPageBytes(), most));
 }
 
 absl::Status ModelRanks::Fail(const absl::Status &status) {

@@ -71,31 +71,20 @@ absl::Status RankRunner::CopyPenalties(const StepMetadata &metadata) {
 
 // Copies the token ids that the previous step samples to the rows of this step, on the device. Sequences usually keep
 // their order, so that one copy is enough for all of them.
-absl::Status RankRunner::CopyPendingTokens(std::span<const ScheduledRows> rows, const StepBuffers &before,
+absl::Status RankRunner::CopyPendingTokens(std::span<const PendingToken> pending, const StepBuffers &before,
                                            const StepBuffers &now) {
   std::byte *ids = now.device_metadata + model_.metadata_layout().OffsetOf(plan::Metadata_TokenIds);
-  int32_t row = 0, first_row = 0, first_token = 0, count = 0;
-  auto flush = [&] {
-    return count == 0 ? absl::OkStatus()
-                      : model_.device().CopyOnDevice(ids + static_cast<size_t>(first_row) * sizeof(int32_t),
-                                                     before.device_tokens + first_token,
-                                                     static_cast<size_t>(count) * sizeof(int32_t));
-  };
-  for (const ScheduledRows &part : rows) {
-    int32_t last = row + part.count - 1, token = part.sequence->last_logits_row;
-    row += part.count;
-    if (part.certain_end() <= static_cast<int32_t>(part.sequence->tokens.size()))
-      continue;
-    if (last != first_row + count || token != first_token + count) {
-      if (absl::Status status = flush(); !status.ok())
-        return status;
-      first_row = last;
-      first_token = token;
-      count = 0;
-    }
-    ++count;
+  for (size_t first = 0, end = 0; first < pending.size(); first = end) {
+    for (end = first + 1; end < pending.size() && pending[end].row == pending[end - 1].row + 1 &&
+                          pending[end].token == pending[end - 1].token + 1;)
+      ++end;
+    if (absl::Status status =
+            model_.device().CopyOnDevice(ids + static_cast<size_t>(pending[first].row) * sizeof(int32_t),
+                                         before.device_tokens + pending[first].token, (end - first) * sizeof(int32_t));
+        !status.ok())
+      return status;
   }
-  return flush();
+  return absl::OkStatus();
 }
 
 // Copies rows of logits that the host changes to the host, edits them and copies them back. This waits for the step, so
@@ -199,7 +188,7 @@ absl::StatusOr<EventId> RankRunner::Launch(const StepCommand &step) {
   if (status.ok())
     status = CopyPenalties(step.metadata);
   if (status.ok() && !model_.pipeline()) // with stages, no step needs a token of a step in flight
-    status = CopyPendingTokens(step.plan.rows, before, buffers);
+    status = CopyPendingTokens(step.pending, before, buffers);
   if (status.ok())
     status = Receive(step);
   if (status.ok())

@@ -17,6 +17,12 @@ struct EditedRow {
   int32_t length = 0;                 // of the sequence, before the token
 };
 
+// A token that the step before samples, which a row of this step takes.
+struct PendingToken {
+  int32_t row = 0;   // of this step
+  int32_t token = 0; // index among the tokens of the step before
+};
+
 // A step as all ranks run it. It is prepared once, by rank 0. Other ranks may run it while rank 0 plans the next step,
 // so they read what is copied here and not what Sequence says of steps in flight.
 struct StepCommand {
@@ -28,10 +34,11 @@ struct StepCommand {
   size_t slot = 0;    // index of the StepBuffers
   bool is_graph = false;
   bool checks_metadata = false;
-  size_t tokens = 0; // that are sampled
-  std::vector<EditedRow> edits;
+  size_t tokens = 0;                      // that are sampled
+  std::vector<PendingToken> pending = {}; // by row
+  std::vector<EditedRow> edits = {};
   std::vector<float> *logits = nullptr; // where a rank of the last stage copies the model's logits; null: nowhere
-  std::vector<EventId> events;          // by rank, of the end of its part
+  std::vector<EventId> events = {};     // by rank, of the end of its part
 };
 
 class RankRunner {
@@ -56,7 +63,7 @@ private:
   absl::Status SwapPages(const StepPlan &plan);
   absl::Status CopyPages(std::span<const PageCopy> copies);
   absl::Status CopyPenalties(const StepMetadata &metadata);
-  absl::Status CopyPendingTokens(std::span<const ScheduledRows> rows, const StepBuffers &before,
+  absl::Status CopyPendingTokens(std::span<const PendingToken> pending, const StepBuffers &before,
                                  const StepBuffers &now);
 
   LoadedModel &model_;

@@ -21,6 +21,18 @@ std::vector<EditedRow> EditsOf(std::span<const ScheduledRows> rows) {
   return edits;
 }
 
+// The rows whose tokens the step in flight samples.
+std::vector<PendingToken> PendingOf(std::span<const ScheduledRows> rows) {
+  std::vector<PendingToken> pending;
+  int32_t row = 0;
+  for (const ScheduledRows &part : rows) {
+    row += part.count;
+    if (part.certain_end() > static_cast<int32_t>(part.sequence->tokens.size()))
+      pending.push_back({row - 1, part.sequence->last_logits_row});
+  }
+  return pending;
+}
+
 } // namespace
 
 StepRunner::StepRunner(ModelRanks &ranks, const EngineOptions &options)
@@ -156,9 +168,12 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
                                                 .is_graph = is_graph,
                                                 .checks_metadata = debug_.check_steps,
                                                 .tokens = tokens,
+                                                .pending = PendingOf(plan.rows),
                                                 .edits = EditsOf(plan.rows),
                                                 .logits = step.has_logits ? &logits : nullptr,
                                                 .events = std::vector<EventId>(runners_.size())});
+  if (absl::Status status = ranks_.SendStep(*command); !status.ok())
+    return status;
   absl::StatusOr<int64_t> job = ranks_.Post(
       [this, command](uint32_t rank) {
         absl::StatusOr<EventId> event = runners_[rank]->Launch(*command);
@@ -190,35 +205,55 @@ absl::StatusOr<StepResult> StepRunner::Collect(const LaunchedStep &step) {
   if (absl::Status status = ranks_.Wait(step.job); !status.ok())
     return status;
   const size_t slot = step.command->slot;
-  const uint32_t sampling = ranks_.sampling_rank();
-  StepResult result;
-  result.tokens = {ranks_.rank(sampling).buffers(slot).tokens, static_cast<size_t>(step.logits_rows)};
+  const auto rows = static_cast<size_t>(step.logits_rows);
+  absl::StatusOr<std::vector<RankResult>> others = ranks_.TakeResults(step.command->number);
+  if (!others.ok())
+    return others.status();
+  results_.resize(model_.steps_in_flight());
+  results_[slot] = *std::move(others);
+  // What each rank of the last stage has sampled.
+  std::vector<std::pair<uint32_t, std::span<const int32_t>>> sampled;
   // A later step reuses the buffers of this one, which all ranks read, so this waits for all of them. After a failure
   // the others do not wait, and say what they know: a rank that waited in vain names the one that it waited for.
   std::string failures;
-  for (uint32_t rank = 0; rank < ranks_.size(); ++rank)
-    if (absl::Status status = ranks_.rank(rank).device().WaitForEvent(step.command->events[rank]); !status.ok()) {
+  for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
+    LoadedModel &model = ranks_.rank(rank);
+    if (absl::Status status = model.device().WaitForEvent(step.command->events[rank]); !status.ok()) {
       if (ranks_.size() == 1)
         return status;
       failures += fmt::format("rank {}: {}; ", rank, std::string(status.message()));
     }
+    if (model.is_last_stage())
+      sampled.emplace_back(rank, std::span(model.buffers(slot).tokens, rows));
+  }
   if (!failures.empty())
     return ranks_.Fail(absl::UnavailableError(
         fmt::format("step {} has failed: {}the engine cannot continue", step.command->number, failures)));
-  for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
-    LoadedModel &model = ranks_.rank(rank);
-    if (!model.is_last_stage())
-      continue;
-    auto [token, other] =
-        std::ranges::mismatch(result.tokens, std::span(model.buffers(slot).tokens, result.tokens.size()));
-    if (token != result.tokens.end())
+  const uint32_t sampling = ranks_.sampling_rank();
+  for (uint32_t rank = std::max(sampling, ranks_.size()); rank < results_[slot].size(); ++rank) {
+    if (const size_t found = results_[slot][rank].tokens.size(); found != rows)
+      return ranks_.Fail(absl::InternalError(fmt::format(
+          "rank {} has sent {} tokens of a step, expected {}; the engine cannot continue", rank, found, rows)));
+    sampled.emplace_back(rank, results_[slot][rank].tokens);
+  }
+  StepResult result{.tokens = sampled.front().second, .logits = {}};
+  for (const auto &[rank, tokens] : sampled)
+    if (auto [token, other] = std::ranges::mismatch(result.tokens, tokens); token != result.tokens.end())
       return ranks_.Fail(absl::InternalError(
           fmt::format("the ranks sample different tokens: rank {} {}, rank {} {} for row {} of {}; the engine cannot "
                       "continue",
-                      sampling, *token, rank, *other, token - result.tokens.begin(), result.tokens.size())));
+                      sampling, *token, rank, *other, token - result.tokens.begin(), rows)));
+  if (!step.has_logits)
+    return result;
+  result.logits = logits_[slot];
+  if (sampling >= ranks_.size()) {
+    const std::vector<float> &sent = results_[slot][sampling].logits;
+    if (sent.size() != result.logits.size())
+      return ranks_.Fail(
+          absl::InternalError(fmt::format("rank {} has sent {} logits, expected {}; the engine cannot continue",
+                                          sampling, sent.size(), result.logits.size())));
+    result.logits = sent;
   }
-  if (step.has_logits)
-    result.logits = logits_[slot];
   return result;
 }
 

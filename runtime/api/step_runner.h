@@ -50,8 +50,9 @@ private:
   ModelRanks &ranks_;
   LoadedModel &model_; // of rank 0, which plans the steps of all
   const EngineOptions &options_;
-  bool uses_largest_;                      // whether each step runs the largest entry point (--deterministic)
-  std::vector<std::vector<float>> logits_; // by slot
+  bool uses_largest_;                            // whether each step runs the largest entry point (--deterministic)
+  std::vector<std::vector<float>> logits_;       // by slot
+  std::vector<std::vector<RankResult>> results_; // of other processes, by slot
   std::vector<std::unique_ptr<RankRunner>> runners_;
   size_t next_slot_ = 0;
   int64_t launched_ = 0; // steps

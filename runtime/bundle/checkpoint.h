@@ -39,12 +39,13 @@ public:
     constexpr std::pair<std::string_view, plan::DataType> kTypes[] = {
         {"F32", plan::DataType_F32}, {"BF16", plan::DataType_BF16},      {"F16", plan::DataType_F16},
         {"I32", plan::DataType_I32}, {"F8_E4M3", plan::DataType_F8E4M3}, {"I8", plan::DataType_I8},
-        {"U8", plan::DataType_U8}};
+        {"U8", plan::DataType_U8},   {"F8_E8M0", plan::DataType_F8E8M0}};
     const auto *type =
         std::find_if(std::begin(kTypes), std::end(kTypes), [&](const auto &row) { return row.first == info.dtype; });
     if (type == std::end(kTypes))
-      return absl::InvalidArgumentError(fmt::format(
-          "tensor '{}': has dtype {}, expected one of F32, BF16, F16, F8_E4M3, I32, I8, U8", name, info.dtype));
+      return absl::InvalidArgumentError(
+          fmt::format("tensor '{}': has dtype {}, expected one of F32, BF16, F16, F8_E4M3, F8_E8M0, I32, I8, U8", name,
+                      info.dtype));
     tensor.type = type->second;
     const RandomAccessFile &file = files_[info.file];
     if (info.offset > file.size() || info.bytes > file.size() - info.offset)

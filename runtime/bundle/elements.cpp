@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 namespace inlay {
 namespace {
@@ -66,6 +67,10 @@ size_t ElementBits(plan::DataType type) {
     return 4;
   }
   return 0;
+}
+
+float DecodeF8E8M0(uint8_t code) {
+  return code == 255 ? std::numeric_limits<float>::quiet_NaN() : std::ldexp(1.0f, code - 127);
 }
 
 void ConvertToStored(const std::byte *from, plan::DataType from_type, std::byte *to, plan::DataType to_type,

@@ -5,6 +5,7 @@
 #include "runtime/bundle/plan_generated.h"
 
 #include <cstddef>
+#include <cstdint>
 
 namespace inlay {
 
@@ -28,6 +29,9 @@ constexpr bool IsCode(plan::DataType type) {
 constexpr bool IsConvertible(plan::DataType from, plan::DataType to) {
   return IsFloat(from) ? IsFloat(to) : from == to || (from == plan::DataType_U8 && to == plan::DataType_U4);
 }
+
+// What an exponent of 8 bits stands for: 2^(code - 127), NaN for 255.
+float DecodeF8E8M0(uint8_t code);
 
 // Converts `count` elements (an even number of U4) between two types for which IsConvertible() holds.
 void ConvertToStored(const std::byte *from, plan::DataType from_type, std::byte *to, plan::DataType to_type,

@@ -1,6 +1,7 @@
 #include "runtime/bundle/recipe.h"
 
 #include "fmt/format.h"
+#include "formats/quantization/e2m1.h"
 
 #include <algorithm>
 #include <array>
@@ -179,6 +180,10 @@ absl::Status WeightRecipe::ReadFields(const Source &source, uint64_t row, uint64
       uint32_t word = 0;
       std::memcpy(&word, words.data() + at * word_bytes, word_bytes);
       uint32_t field = (word >> fields.Shift(static_cast<uint32_t>((fields.along_rows ? r : c) % in_word))) & mask;
+      if (fields.are_floats) {
+        *out++ = static_cast<std::byte>(kE4M3OfE2M1[field]);
+        continue;
+      }
       if (source.type == plan::DataType_U8) {
         *out++ = static_cast<std::byte>(field);
         continue;
@@ -203,6 +208,11 @@ absl::Status WeightRecipe::ReadScales(const Source &source, uint64_t row, uint64
       const uint64_t at = (row + i / columns) * source.rows.tensor_columns() + column + i % columns;
       const float value = source.table[std::to_integer<size_t>(stored[i])] * source.scales[at / nested->block()] +
                           static_cast<float>(nested->factor());
+      std::memcpy(out + i * sizeof value, &value, sizeof value);
+    }
+  } else if (step.type() == plan::DataType_F8E8M0) {
+    for (uint64_t i = 0; i < elements; ++i) {
+      const float value = DecodeF8E8M0(std::to_integer<uint8_t>(stored[i]));
       std::memcpy(out + i * sizeof value, &value, sizeof value);
     }
   } else {
@@ -259,10 +269,11 @@ absl::Status WeightRecipe::ReadTensor(Place place, uint64_t count, uint64_t colu
     return absl::OkStatus();
   }
   column += source.rows.first_column();
-  auto read = source.rows.quantizer()     ? ReadQuantized
-              : source.rows.scale()       ? ReadScales
-              : source.rows.fields().bits ? ReadFields
-                                          : ReadWords;
+  auto read = source.rows.quantizer()      ? ReadQuantized
+              : source.rows.scale()        ? ReadScales
+              : source.rows.column_order() ? ReadSorted
+              : source.rows.fields().bits  ? ReadFields
+                                           : ReadWords;
   if (uint64_t repeat = source.rows.repeat(); repeat > 1) {
     // Rows that are the same one are read once.
     uint64_t row_bytes = columns * ElementSize(source.type);
@@ -360,15 +371,20 @@ absl::Status WeightRecipe::SetType(const plan::Weight &weight, Source &source) {
   plan::DataType stored = source.tensor.type;
   source.type = stored;
   bool fits = source.rows.nested() ? stored == plan::DataType_U8 : !source.rows.scale() || IsFloat(stored);
+  const plan::RecipeStep *scale = source.rows.scale();
+  if (scale && scale->type() == plan::DataType_F8E8M0)
+    fits = stored == plan::DataType_U8 || stored == plan::DataType_F8E8M0;
   if (const plan::RecipeStep *step = source.rows.quantizer()) {
     fits = IsFloat(stored);
     source.type = step->op() == plan::RecipeOp_QuantizeScales ? plan::DataType_F32
                   : step->type() == plan::DataType_U4         ? plan::DataType_U8
                                                               : step->type();
-  } else if (source.rows.scale()) {
+  } else if (scale) {
     source.type = plan::DataType_F32;
   } else if (fields.bits) {
-    source.type = IsFloat(weight.type()) ? plan::DataType_F32 : plan::DataType_U8;
+    source.type = fields.are_floats        ? plan::DataType_F8E4M3
+                  : IsFloat(weight.type()) ? plan::DataType_F32
+                                           : plan::DataType_U8;
     fits = stored == (fields.word_bits == 32 ? plan::DataType_I32 : plan::DataType_U8);
   }
   if (fits && IsConvertible(source.type, weight.type()))
@@ -433,6 +449,8 @@ absl::StatusOr<WeightRecipe> WeightRecipe::Open(const plan::Weight &weight, cons
     if (absl::Status status = SetType(weight, source); !status.ok())
       return status;
     if (absl::Status status = ReadNested(lookup, source); !status.ok())
+      return status;
+    if (absl::Status status = ReadColumnOrder(lookup, columns, source); !status.ok())
       return status;
     opened.sources_.push_back(std::move(source));
     total += count;

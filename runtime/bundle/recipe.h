@@ -79,10 +79,12 @@ private:
     uint64_t first = 0;                         // of the weight's logical rows
     std::string name = {};                      // of the tensor
     std::vector<float> table = {}, scales = {}; // of codes that stand for scales (RecipeOp_Nested)
+    std::vector<int32_t> column_order = {};     // the columns of the tensor in their order (RecipeOp_SortColumns)
     plan::DataType type = plan::DataType_F32; // of the elements that are read: those of the tensor, or what they become
   };
 
   static absl::Status SetType(const plan::Weight &weight, Source &source);
+  static absl::Status ReadColumnOrder(const SourceLookup &lookup, uint64_t columns, Source &source);
   static absl::Status ReadNested(const SourceLookup &lookup, Source &source);
   void MakeTable(uint64_t first, std::span<std::byte> out) const;
   absl::Status MakeRows(uint64_t first, std::span<std::byte> out) const;
@@ -93,6 +95,9 @@ private:
   // Columns [column, column + columns) of `count` rows from a place on: one row, whole rows, or at most kMaxRows of a
   // tensor that is transposed.
   absl::Status ReadTensor(Place place, uint64_t count, uint64_t column, uint64_t columns, std::byte *out) const;
+  // The same of a tensor whose columns are sorted, or whose order of columns is the only row.
+  static absl::Status ReadSorted(const Source &source, uint64_t row, uint64_t count, uint64_t column, uint64_t columns,
+                                 std::byte *out);
   // The same of words of the tensor, as they are stored.
   static absl::Status ReadWords(const Source &source, uint64_t row, uint64_t count, uint64_t column, uint64_t columns,
                                 std::byte *out);

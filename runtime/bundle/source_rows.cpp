@@ -15,9 +15,11 @@ namespace {
 
 // More than any layout needs; it bounds the work for a row.
 constexpr uint32_t kMaxSteps = 8;
+// Columns of a group that is sorted; columns are numbered by I32.
+constexpr uint64_t kMaxGroup = uint64_t{1} << 31;
 
 // The steps that say how a tensor stores a matrix come in this order, and those that choose rows behind them.
-constexpr int kRowSteps = 7;
+constexpr int kRowSteps = 8;
 int PlaceOfStep(plan::RecipeOp op) {
   switch (op) {
   case plan::RecipeOp_Reshape:
@@ -35,6 +37,9 @@ int PlaceOfStep(plan::RecipeOp op) {
   case plan::RecipeOp_Quantize:
   case plan::RecipeOp_QuantizeScales:
     return 6;
+  case plan::RecipeOp_SortColumns:
+  case plan::RecipeOp_ColumnOrder:
+    return 7;
   default:
     return kRowSteps;
   }
@@ -48,6 +53,27 @@ const plan::RecipeStep *ShardOf(const plan::Source &source) {
   uint32_t count = source.steps() ? source.steps()->size() : 0;
   const plan::RecipeStep *last = count > 0 ? source.steps()->Get(count - 1) : nullptr;
   return last && last->op() == plan::RecipeOp_Shard ? last : nullptr;
+}
+
+// Steps in front of those that sort columns.
+absl::Status VerifyColumnOrder(const plan::Source &source, uint32_t index, std::string_view weight) {
+  const plan::RecipeStep &step = *source.steps()->Get(index);
+  std::string_view tensor = source.tensor()->string_view();
+  const bool is_order = step.op() == plan::RecipeOp_ColumnOrder;
+  if (step.block() == 0 || step.block() > kMaxGroup || is_order == (step.table() && step.table()->size() > 0))
+    return BadPlan("source '{}' of weight '{}' has {} of groups of {} columns by '{}'", tensor, weight,
+                   plan::EnumNameRecipeOp(step.op()), step.block(), step.table() ? step.table()->string_view() : "");
+  for (uint32_t before = 0; before < index; ++before) {
+    plan::RecipeOp op = source.steps()->Get(before)->op();
+    const bool is_known =
+        op == plan::RecipeOp_Reshape || (!is_order && (op == plan::RecipeOp_Transpose || op == plan::RecipeOp_Unpack));
+    if (!is_known)
+      return BadPlan("source '{}' of weight '{}' has {} before {}, expected {}", tensor, weight,
+                     plan::EnumNameRecipeOp(op), plan::EnumNameRecipeOp(step.op()), is_order ? "Reshape" : "codes");
+  }
+  if (const plan::RecipeStep *shard = ShardOf(source); shard && (is_order || shard->axis() == plan::Axis_Columns))
+    return BadPlan("source '{}' of weight '{}' divides columns that are sorted", tensor, weight);
+  return absl::OkStatus();
 }
 
 } // namespace
@@ -85,7 +111,8 @@ absl::Status VerifySourceSteps(const plan::Source &source, std::string_view weig
     case plan::RecipeOp_Reshape:
       break;
     case plan::RecipeOp_Unpack: {
-      const bool is_known = (step.type() == plan::DataType_U4 || step.type() == plan::DataType_U8) &&
+      const bool is_float = step.type() == plan::DataType_F4E2M1 && step.addend() == 0;
+      const bool is_known = (step.type() == plan::DataType_U4 || step.type() == plan::DataType_U8 || is_float) &&
                             (step.block() == 8 || step.block() == 32) && step.axis() >= 0 &&
                             step.axis() <= plan::Axis_MAX && step.order() >= 0 && step.order() <= plan::FieldOrder_MAX;
       if (!is_known ||
@@ -116,6 +143,14 @@ absl::Status VerifySourceSteps(const plan::Source &source, std::string_view weig
     case plan::RecipeOp_Scale:
       if (!std::isfinite(step.factor()) || step.factor() == 0)
         return BadPlan("source '{}' of weight '{}' multiplies scales by {}", tensor, weight, step.factor());
+      if (step.type() != plan::DataType_F32 && step.type() != plan::DataType_F8E8M0)
+        return UnsupportedPlan("the recipe of weight '{}' has scales {} of source '{}'", weight,
+                               NameOrNumber(step.type(), plan::EnumNameDataType(step.type())), tensor);
+      break;
+    case plan::RecipeOp_SortColumns:
+    case plan::RecipeOp_ColumnOrder:
+      if (absl::Status status = VerifyColumnOrder(source, i, weight); !status.ok())
+        return status;
       break;
     case plan::RecipeOp_Quantize:
     case plan::RecipeOp_QuantizeScales:
@@ -183,10 +218,16 @@ absl::Status SourceRows::OpenStorage(const plan::Source &source, std::span<const
     scale_ = step->op() == plan::RecipeOp_Scale ? step : scale_;
     if (step->op() == plan::RecipeOp_Quantize || step->op() == plan::RecipeOp_QuantizeScales)
       quantizer_ = step;
+    if (step->op() == plan::RecipeOp_SortColumns || step->op() == plan::RecipeOp_ColumnOrder)
+      column_order_ = step;
   }
   if (unpack)
-    fields_ = {static_cast<uint32_t>(ElementBits(unpack->type())), static_cast<uint32_t>(unpack->block()),
-               unpack->axis() == plan::Axis_Rows, unpack->order(), unpack->addend()};
+    fields_ = {static_cast<uint32_t>(ElementBits(unpack->type())),
+               static_cast<uint32_t>(unpack->block()),
+               unpack->axis() == plan::Axis_Rows,
+               unpack->order(),
+               unpack->addend(),
+               unpack->type() == plan::DataType_F4E2M1};
   uint64_t word_columns = fields_.along_rows || columns == 0 ? columns : (columns - 1) / fields_.count() + 1;
   if (quantizer_ && quantizer_->op() == plan::RecipeOp_QuantizeScales &&
       __builtin_mul_overflow(word_columns, quantizer_->block(), &word_columns))

@@ -36,6 +36,7 @@ struct WordFields {
   bool along_rows = false;
   plan::FieldOrder order = plan::FieldOrder_Plain;
   int32_t addend = 0;
+  bool are_floats = false; // e2m1, which become e4m3
 
   uint32_t count() const { return bits == 0 ? 1 : word_bits / bits; }
   // The lowest bit of field `index` of a word.
@@ -69,6 +70,8 @@ public:
   const plan::RecipeStep *nested() const { return nested_; }
   // The step that makes codes or scales of floats; null: none does.
   const plan::RecipeStep *quantizer() const { return quantizer_; }
+  // The step that puts columns into the order of their groups, or makes this order; null: none does.
+  const plan::RecipeStep *column_order() const { return column_order_; }
 
 private:
   absl::Status OpenStorage(const plan::Source &source, std::span<const int64_t> shape, uint64_t columns,
@@ -82,7 +85,7 @@ private:
   uint64_t first_row_ = 0, all_rows_ = 0, first_column_ = 0;
   bool is_transposed_ = false;
   WordFields fields_;
-  const plan::RecipeStep *scale_ = nullptr, *nested_ = nullptr, *quantizer_ = nullptr;
+  const plan::RecipeStep *scale_ = nullptr, *nested_ = nullptr, *quantizer_ = nullptr, *column_order_ = nullptr;
 };
 
 } // namespace inlay

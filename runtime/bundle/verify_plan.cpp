@@ -7,6 +7,7 @@
 #include "runtime/bundle/verify_model.h"
 #include "runtime/bundle/verify_stages.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -15,6 +16,16 @@ namespace {
 
 // Weights lie side by side, each at a multiple of this.
 constexpr uint64_t kWeightAlignment = 256;
+
+// Of integers there are orders of columns alone.
+bool IsColumnOrder(const plan::Weight &weight) {
+  const plan::Recipe &recipe = *weight.recipe();
+  return weight.type() == plan::DataType_I32 && recipe.sources() && recipe.sources()->size() == 1 &&
+         recipe.rows() == 1 && recipe.packing() == plan::Packing_RowMajor &&
+         recipe.row_order() == plan::RowOrder_Plain && recipe.sources()->Get(0)->steps() &&
+         std::any_of(recipe.sources()->Get(0)->steps()->begin(), recipe.sources()->Get(0)->steps()->end(),
+                     [](const plan::RecipeStep *step) { return step->op() == plan::RecipeOp_ColumnOrder; });
+}
 
 absl::Status VerifyWeight(const plan::Weight &weight, uint32_t ranks) {
   if (!weight.name() || !weight.recipe())
@@ -26,7 +37,7 @@ absl::Status VerifyWeight(const plan::Weight &weight, uint32_t ranks) {
     std::string value;
     bool known;
   } forms[] = {{"elements", NameOrNumber(weight.type(), plan::EnumNameDataType(weight.type())),
-                IsFloat(weight.type()) || IsCode(weight.type())},
+                IsFloat(weight.type()) || IsCode(weight.type()) || IsColumnOrder(weight)},
                {"rows in the order", NameOrNumber(recipe.row_order(), plan::EnumNameRowOrder(recipe.row_order())),
                 recipe.row_order() >= 0 && recipe.row_order() <= plan::RowOrder_MAX},
                {"the packing", NameOrNumber(recipe.packing(), plan::EnumNamePacking(recipe.packing())),

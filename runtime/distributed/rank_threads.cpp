@@ -23,7 +23,7 @@ public:
     if (!has_returned)
       threads_.group_->Fail(absl::UnavailableError(
           fmt::format("the thread of {} has ended; the engine cannot continue", threads_.group_->Describe(rank_))));
-    threads_.done_[rank_] = has_returned ? job_ : kNeverAgain;
+    threads_.done(rank_) = has_returned ? job_ : kNeverAgain;
     threads_.group_->Notify();
   }
 
@@ -35,8 +35,9 @@ private:
   const int64_t job_;
 };
 
-RankThreads::RankThreads(std::shared_ptr<RankGroup> group) : group_(std::move(group)), done_(group_->size()) {
-  for (uint32_t rank = 1; rank < group_->size(); ++rank)
+RankThreads::RankThreads(std::shared_ptr<RankGroup> group, uint32_t first, uint32_t count)
+    : group_(std::move(group)), first_(first), done_(count) {
+  for (uint32_t rank = first + 1; rank < first + count; ++rank)
     threads_.emplace_back([this, rank] { Work(rank); });
 }
 
@@ -61,7 +62,7 @@ int64_t RankThreads::Post(Body body, Limit limit) {
   }
   job_ = job;
   group_->Notify();
-  RunOne(0, job);
+  RunOne(first_, job);
   return job;
 }
 
@@ -73,7 +74,7 @@ absl::Status RankThreads::Wait(int64_t job) {
       limit = it->second->limit;
   }
   if (limit == Limit::kTimeout)
-    (void)group_->Wait([&] { return AllDone(job); }, [&] { return WaitedForEnd(0, job); });
+    (void)group_->Wait([&] { return AllDone(job); }, [&] { return WaitedForEnd(first_, job); });
   group_->WaitForever([&] { return AllDone(group_->has_failed() ? job_.load() : job); });
   {
     std::lock_guard lock(jobs_mutex_);
@@ -84,9 +85,9 @@ absl::Status RankThreads::Wait(int64_t job) {
 
 std::string RankThreads::WaitedForEnd(uint32_t rank, int64_t job) const {
   std::string missing;
-  for (uint32_t other = 0; other < group_->size(); ++other)
-    if (done_[other] < job)
-      missing += (missing.empty() ? "" : " and ") + group_->Describe(other);
+  for (uint32_t i = 0; i < done_.size(); ++i)
+    if (done_[i] < job)
+      missing += (missing.empty() ? "" : " and ") + group_->Describe(first_ + i);
   return fmt::format(
       "rank {} has waited {:.3g} s (--distributed-timeout) for the end of {}; the engine cannot continue", rank,
       std::chrono::duration<double>(group_->timeout()).count(), missing);

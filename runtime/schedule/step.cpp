@@ -184,6 +184,16 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
   return StepSizes{padded_rows, sequence_count, tiles, logits, static_cast<int32_t>(penalties_[0].size()), 0};
 }
 
+void StepMetadata::Set(std::span<const CopyRows> used, std::span<const std::byte> rows,
+                       std::array<std::vector<int32_t>, 3> penalties) {
+  for (const CopyRows &range : used)
+    for (uint64_t row = 0; row < range.rows; ++row, rows = rows.subspan(range.bytes))
+      std::ranges::copy(rows.first(range.bytes),
+                        reinterpret_cast<std::byte *>(block_) + range.offset + row * range.pitch);
+  used_.assign(used.begin(), used.end());
+  penalties_ = std::move(penalties);
+}
+
 void StepMetadata::SetUsed(int32_t token_elements, int32_t sequence_elements, int32_t sequences) {
   const StepCapacity &capacity = layout_.capacity;
   auto bytes = [](int32_t elements) { return static_cast<uint64_t>(elements) * sizeof(int32_t); };

@@ -73,6 +73,10 @@ public:
   // nothing is to be copied.
   const std::array<std::vector<int32_t>, 3> &penalties() const { return penalties_; }
 
+  // Writes what another process has filled: the rows of `used` one after the other.
+  void Set(std::span<const CopyRows> used, std::span<const std::byte> rows,
+           std::array<std::vector<int32_t>, 3> penalties);
+
   // Writes the metadata of a step. `padded_rows` is at least the number of scheduled rows; the remaining rows are
   // padding. Returns the step's sizes. If the step is larger than the capacity, returns an error and writes nothing.
   absl::StatusOr<StepSizes> Fill(std::span<const ScheduledRows> rows, int32_t padded_rows, int32_t query_tile_rows);

@@ -8,6 +8,7 @@
 #include "runtime/tools/bench_profile.h"
 #include "runtime/tools/bench_runs.h"
 #include "runtime/tools/bench_serve.h"
+#include "runtime/tools/launcher.h"
 #include "runtime/tools/tool_support.h"
 
 #include <algorithm>
@@ -404,6 +405,8 @@ int Main(int argc, char **argv) {
       ->needs(profile);
   AddEngineFlags(app, flags.engine);
   if (std::optional<int> code = Parse(app, argc, argv))
+    return *code;
+  if (std::optional<int> code = RunOtherRank(app, flags.bundle, flags.engine))
     return *code;
   Interrupts interrupts;
   if (absl::Status status = Run(flags, interrupts); !status.ok())

@@ -4,6 +4,7 @@
 #include "fmt/format.h"
 #include "runtime/bundle/bundle.h"
 #include "runtime/tools/bench_client.h"
+#include "runtime/tools/launcher.h"
 #include "runtime/tools/tool_support.h"
 
 #include <chrono>
@@ -323,6 +324,8 @@ int ThroughputMain(int argc, char **argv) {
   app.add_option("--output-json", flags.result_file, "Also write the JSON to this file")->group("Results");
   AddEngineFlags(app, flags.engine);
   if (std::optional<int> code = Parse(app, argc, argv))
+    return *code;
+  if (std::optional<int> code = RunOtherRank(app, flags.bundle, flags.engine))
     return *code;
   if (absl::Status status = RunThroughput(std::move(flags)); !status.ok())
     return Fail(app, status);

@@ -3,6 +3,7 @@
 #include "formats/tokenizer/chat_renderer.h"
 #include "formats/tokenizer/tokenizer.h"
 #include "runtime/bundle/bundle.h"
+#include "runtime/tools/launcher.h"
 #include "runtime/tools/run_flags.h"
 #include "runtime/tools/tool_support.h"
 
@@ -385,6 +386,9 @@ int Main(int argc, char **argv) {
   AddRunFlags(app, flags);
   if (std::optional<int> code = Parse(app, argc, argv))
     return *code;
+  if (!flags.tokenize)
+    if (std::optional<int> code = RunOtherRank(app, flags.bundle, flags.engine))
+      return *code;
   if (absl::Status status = ReadTexts(app, flags); !status.ok())
     return Fail(app, status);
   Interrupts interrupts;

@@ -5,6 +5,7 @@
 #include "runtime/serve/http_server.h"
 #include "runtime/serve/reasoning.h"
 #include "runtime/serve/tool_calls.h"
+#include "runtime/tools/launcher.h"
 #include "runtime/tools/tool_support.h"
 
 #include <algorithm>
@@ -232,6 +233,8 @@ int Main(int argc, char **argv) {
       ->group("Limits");
   AddEngineFlags(app, flags.engine);
   if (std::optional<int> code = Parse(app, argc, argv))
+    return *code;
+  if (std::optional<int> code = RunOtherRank(app, flags.service.bundle, flags.engine))
     return *code;
   flags.service.model_names = app.get_option("--served-model-name")->results();
   flags.service.api_keys = app.get_option("--api-key")->results();

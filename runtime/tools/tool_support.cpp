@@ -49,8 +49,10 @@ void AddEngineFlags(CLI::App &app, EngineOptions &options) {
          "of the bundle)")
       ->check(CLI::Range(0, 64))
       ->group(kGroup);
-  app.add_option("--distributed-timeout", options.distributed_timeout,
-                 "Seconds that a rank waits for another one. Then all requests fail, and /health reports the error")
+  app.add_option(
+         "--distributed-timeout", options.distributed_timeout,
+         "Seconds that a rank waits while no rank does anything. Then all requests fail, and /health reports the "
+         "error")
       ->capture_default_str()
       ->group(kGroup);
   app.add_option("--distributed-backend", options.distributed_backend,
@@ -62,6 +64,12 @@ void AddEngineFlags(CLI::App &app, EngineOptions &options) {
   app.add_option("--nccl", options.nccl,
                  "Path of libnccl.so.2 or its directory, for ranks that exchange through NCCL (default: CUDA_HOME, "
                  "Python wheels, the system's library path)")
+      ->group(kGroup);
+  app.add_option(
+         "--rendezvous", options.process.rendezvous,
+         "With mpirun: name by which the processes of the ranks find each other on this host (default: mpirun's "
+         "job)")
+      ->type_name("NAME")
       ->group(kGroup);
   app.add_option("--gpu-memory-utilization", options.gpu_memory_utilization,
                  "Fraction of GPU memory to use for weights, activations and KV pages, in (0, 1]")

@@ -35,7 +35,7 @@ VARIANTS = {  # fixtures, sequences, flags of the compiler
 # Fixtures that also run with an fp8 cache: heads of 128 without scales, heads of 64 with scales of the checkpoint. They
 # are compared with the cpu target, because what rounding keys and values costs is no question here.
 FP8_CACHE = ("llama-head-dim-128", "modelopt-fp8")
-FP8_CACHE_FLAGS = ("--dtype", "bfloat16", "--kv-cache-dtype", "fp8")
+FP8_CACHE_FLAGS = ("--dtype", "bfloat16", "--kv-cache-dtype", "fp8", "--activation-quantization", "none")
 
 # A fixture as large as those of QUANTIZED, of the same architecture. Its errors of transformers in bfloat16 are taken
 # for theirs: with quantized weights, transformers ran in float32 only.
@@ -207,9 +207,9 @@ def fixture(args, model) -> dict:
     return compare(golden, logits, row_errors, runs, exact=args.target == "cpu")
 
 
-def compare_many(golden: dict, logits, outputs, exact: bool) -> dict:
+def compare_many(golden: dict, logits, row_errors, outputs, exact: bool) -> dict:
     """Compares outputs (tokens, rows of logits) for the golden prompt plus 0, 1, 2 ... of its greedy tokens with the
-    golden."""
+    golden. Of so many steps some have errors like the largest of transformers, by which tokens may differ."""
     tokens, error, pairs = golden["greedy_ids"], golden["bf16_error"], []
     result = {"relative_error": float("nan"), "transformers_bf16_error": error, "verdict": "ok"}
     try:
@@ -217,7 +217,7 @@ def compare_many(golden: dict, logits, outputs, exact: bool) -> dict:
             label = f"prompt + {start} tokens"
             if len(found) != MANY_STEPS or len(rows) != MANY_STEPS:
                 raise Mismatch(f"{label}: {len(found)} tokens and {len(rows)} rows of logits, expected {MANY_STEPS}")
-            steps = part_of_tokens(tokens[start:], found, logits[start:], error, label)
+            steps = part_of_tokens(tokens[start:], found, logits[start:], max(row_errors), label)
             if exact and steps < MANY_STEPS:
                 raise Mismatch(f"{label}: step {steps - 1}: token {found[steps - 1]}, expected {tokens[start + steps - 1]}")
             pairs += compare_rows(logits[start : start + steps], rows)
@@ -232,13 +232,13 @@ def compare_many(golden: dict, logits, outputs, exact: bool) -> dict:
 
 
 def variant_of(args, model, variant: str) -> dict:
-    golden, logits, _ = golden_of(model)
+    golden, logits, row_errors = golden_of(model)
     prompts = [golden["prompt_ids"] + golden["greedy_ids"][:start] for start in range(VARIANTS[variant][1])]
     bundle, width = variant_bundle(args, model, variant), len(logits[0])
     # The bundle may have been compiled on another machine, where the checkpoint has another path and modification time.
     where = ("--weights-source", model) if variant == LINKED else ()
     outputs = generate(args, bundle, args.target, width, prompts, *where, steps=MANY_STEPS)
-    result = compare_many(golden, logits, outputs, exact=args.target == "cpu")
+    result = compare_many(golden, logits, row_errors, outputs, exact=args.target == "cpu")
     if variant == LINKED and result["verdict"] == "ok":
         # The weights that the runtime packs while loading must be bitwise equal to those that the compiler packs.
         packed = variant_bundle(args, model, "10 sequences")
@@ -254,14 +254,14 @@ def fp8_cache(args, model) -> dict:
     path = fp8_cache_reference(args, model)
     if not path.exists():
         return {"verdict": f"not run: {path} is missing; run scripts/gpu-check --prepare on a machine with compile-model"}
-    golden, _, _ = golden_of(model)
+    golden, _, row_errors = golden_of(model)
     reference = json.loads(path.read_text())
     golden["greedy_ids"] = reference["greedy_ids"]
     # Both targets round to bfloat16, and a difference of that size moves a key or value in twenty to the code beside it.
     golden["bf16_error"] *= 2
     prompts = [golden["prompt_ids"] + golden["greedy_ids"][:start] for start in range(MANY_SEQUENCES)]
     outputs = generate(args, fp8_cache_bundle(args, model), args.target, len(reference["logits"][0]), prompts, steps=MANY_STEPS)
-    return compare_many(golden, reference["logits"], outputs, exact=False)
+    return compare_many(golden, reference["logits"], [2 * error for error in row_errors], outputs, exact=False)
 
 
 def example_reference(args) -> pathlib.Path:

@@ -38,6 +38,8 @@ CASES = {
     "layer norms in kernels of one row": ("starcoder2", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW),
                                           FAMILIES | {"swap_ab"}),
     "codes of 4 bits with zero points": ("awq", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW), FAMILIES),
+    "columns in the order of their groups, linked weights": (
+        "gptq-desc-act", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64, "--weights", "link"), (ALONE, FEW), FAMILIES | {"gather_columns"}),
     "fp8 in blocks, linked weights": ("fp8-block", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64, "--weights", "link"), (FEW,),
                                       FAMILIES),
     # Compared with the cpu target: what rounding keys and values costs is no question here.

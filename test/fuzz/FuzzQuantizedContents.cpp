@@ -9,6 +9,7 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "frontends/hf/Checkpoint.h"
 #include "frontends/hf/QuantizedContents.h"
@@ -19,7 +20,7 @@ namespace {
 using namespace inlay;
 using namespace inlay::hf;
 
-constexpr const char *kFormats[] = {"gptq", "ct-w4a16", "bnb-nf4", "bnb-int8"};
+constexpr const char *kFormats[] = {"gptq", "ct-w4a16", "bnb-nf4", "bnb-int8", "ct-actorder"};
 struct Small {
   const char *suffix, *dtype;
 };
@@ -43,14 +44,18 @@ ModelConfig ReadConfig(const char *format) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size < 2)
     return 0;
-  static const ModelConfig configs[] = {ReadConfig(kFormats[0]), ReadConfig(kFormats[1]), ReadConfig(kFormats[2]),
-                                        ReadConfig(kFormats[3])};
+  static const std::vector<ModelConfig> configs = [] {
+    std::vector<ModelConfig> read;
+    for (const char *format : kFormats)
+      read.push_back(ReadConfig(format));
+    return read;
+  }();
   static const int file = memfd_create("contents", 0);
   const size_t bytes = size - 2;
   if (ftruncate(file, static_cast<off_t>(bytes)) != 0 || pwrite(file, data + 2, bytes, 0) < 0)
     return 0;
   Checkpoint checkpoint;
-  checkpoint.config = configs[data[0] % std::size(configs)];
+  checkpoint.config = configs[data[0] % configs.size()];
   checkpoint.weights.files = {"/proc/self/fd/" + std::to_string(file)};
   const Small &small = kTensors[data[1] % std::size(kTensors)];
   for (const WeightSpec &weight : RequiredWeights(checkpoint.config))

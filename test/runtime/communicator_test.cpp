@@ -1,10 +1,12 @@
-// Collective operations of ranks that are threads: results, identical bits, order of calls, and failures.
+// Collective operations of ranks that are threads: results, identical bits, order of calls, and failures. The results
+// are also those of ranks that exchange data through shared memory, as processes do.
 #include "runtime/distributed/cpu_communicator.h"
 #include "runtime/distributed/rank_threads.h"
 
 #include "runtime/bundle/elements.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -20,11 +22,23 @@ using namespace std::chrono_literals;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
+std::vector<std::unique_ptr<Communicator>> MakeSharedCommunicators(const std::shared_ptr<RankGroup> &group) {
+  const uint64_t bytes = CpuExchangeBytes(group->size());
+  std::shared_ptr<std::byte> memory(static_cast<std::byte *>(std::aligned_alloc(4096, bytes)), std::free);
+  std::memset(memory.get(), 0, bytes);
+  std::vector<uint32_t> members(group->size());
+  std::iota(members.begin(), members.end(), 0u);
+  std::vector<std::unique_ptr<Communicator>> communicators;
+  for (uint32_t rank : members)
+    communicators.push_back(MakeSharedCommunicator(group, members, rank, memory));
+  return communicators;
+}
+
 // Ranks that run one function at once.
 struct Ranks {
-  explicit Ranks(uint32_t count, RankGroup::Clock::duration timeout = 20s)
-      : group(std::make_shared<RankGroup>(count, timeout)), communicators(MakeCpuCommunicators(group)), threads(group) {
-  }
+  explicit Ranks(uint32_t count, RankGroup::Clock::duration timeout = 20s, bool is_shared = false)
+      : group(std::make_shared<RankGroup>(count, timeout)),
+        communicators(is_shared ? MakeSharedCommunicators(group) : MakeCpuCommunicators(group)), threads(group) {}
 
   absl::Status Run(const std::function<absl::Status(Communicator &)> &body) {
     return threads.Run([&](uint32_t rank) { return body(*communicators[rank]); }, RankThreads::Limit::kTimeout);
@@ -35,7 +49,12 @@ struct Ranks {
   RankThreads threads;
 };
 
-class Collectives : public ::testing::TestWithParam<uint32_t> {};
+// The number of ranks, and whether their communicators exchange data as those of processes.
+class Collectives : public ::testing::TestWithParam<std::tuple<uint32_t, bool>> {
+protected:
+  static uint32_t Count() { return std::get<0>(GetParam()); }
+  Ranks ranks{Count(), 20s, std::get<1>(GetParam())};
+};
 
 // Values whose sum depends on the order of the additions.
 std::vector<float> Values(uint32_t rank, size_t count) {
@@ -47,15 +66,14 @@ std::vector<float> Values(uint32_t rank, size_t count) {
 }
 
 TEST_P(Collectives, SumInTheOrderOfTheRanks) {
-  Ranks ranks(GetParam());
-  for (size_t count : {size_t{1}, size_t{3}, size_t{1000}, size_t{5003}}) {
+  for (size_t count : {size_t{1}, size_t{3}, size_t{1000}, size_t{5003}, size_t{200003}}) {
     std::vector<float> expected = Values(0, count);
-    for (uint32_t rank = 1; rank < GetParam(); ++rank) {
+    for (uint32_t rank = 1; rank < Count(); ++rank) {
       std::vector<float> addends = Values(rank, count);
       for (size_t i = 0; i < count; ++i)
         expected[i] += addends[i];
     }
-    std::vector<std::vector<float>> found(GetParam());
+    std::vector<std::vector<float>> found(Count());
     absl::Status status = ranks.Run([&](Communicator &communicator) {
       std::vector<float> &values = found[communicator.rank()] = Values(communicator.rank(), count);
       return communicator.AllReduce(values.data(), values.data(), count, plan::DataType_F32);
@@ -68,9 +86,8 @@ TEST_P(Collectives, SumInTheOrderOfTheRanks) {
 
 // An element has the same bits, however many others are in the call.
 TEST_P(Collectives, SumsDoNotDependOnTheBatch) {
-  Ranks ranks(GetParam());
   constexpr size_t kCount = 700;
-  std::vector<std::vector<float>> together(GetParam()), alone(GetParam());
+  std::vector<std::vector<float>> together(Count()), alone(Count());
   absl::Status status = ranks.Run([&](Communicator &communicator) {
     std::vector<float> values = Values(communicator.rank(), kCount);
     std::vector<float> &all = together[communicator.rank()], &each = alone[communicator.rank()];
@@ -86,10 +103,9 @@ TEST_P(Collectives, SumsDoNotDependOnTheBatch) {
 }
 
 TEST_P(Collectives, RoundSumsOfSmallTypesOnce) {
-  Ranks ranks(GetParam());
   for (plan::DataType type : {plan::DataType_BF16, plan::DataType_F16}) {
     // 256 + 1 + 1 rounds to 258 in bfloat16, but to 256 if it is rounded after each addition.
-    std::vector<uint16_t> found(GetParam());
+    std::vector<uint16_t> found(Count());
     absl::Status status = ranks.Run([&](Communicator &communicator) {
       float value = communicator.rank() == 0 ? 256.0f : 1.0f;
       uint16_t &element = found[communicator.rank()];
@@ -98,20 +114,19 @@ TEST_P(Collectives, RoundSumsOfSmallTypesOnce) {
       return communicator.AllReduce(&element, &element, 1, type);
     });
     ASSERT_TRUE(status.ok()) << status;
-    float sum = 256.0f + static_cast<float>(GetParam() - 1);
+    float sum = 256.0f + static_cast<float>(Count() - 1);
     uint16_t expected = 0;
     ConvertElements(reinterpret_cast<const std::byte *>(&sum), plan::DataType_F32,
                     reinterpret_cast<std::byte *>(&expected), type, 1);
-    EXPECT_EQ(found, std::vector<uint16_t>(GetParam(), expected)) << plan::EnumNameDataType(type);
+    EXPECT_EQ(found, std::vector<uint16_t>(Count(), expected)) << plan::EnumNameDataType(type);
   }
 }
 
 TEST_P(Collectives, GatherColumnsOfEachRow) {
-  Ranks ranks(GetParam());
   constexpr uint64_t kRows = 3, kColumns = 2;
   // Of the last rank, one column is dropped.
-  const uint64_t all = GetParam() * kColumns - 1;
-  std::vector<std::vector<int32_t>> found(GetParam(), std::vector<int32_t>(kRows * all, -1));
+  const uint64_t all = Count() * kColumns - 1;
+  std::vector<std::vector<int32_t>> found(Count(), std::vector<int32_t>(kRows * all, -1));
   absl::Status status = ranks.Run([&](Communicator &communicator) {
     std::vector<int32_t> own;
     for (uint64_t row = 0; row < kRows; ++row)
@@ -129,9 +144,8 @@ TEST_P(Collectives, GatherColumnsOfEachRow) {
 
 // reduce_scatter and all_gather together are all_reduce.
 TEST_P(Collectives, ReduceAndScatter) {
-  Ranks ranks(GetParam());
-  constexpr uint64_t kCount = 600;
-  const uint64_t all = kCount * GetParam();
+  constexpr uint64_t kCount = 60001;
+  const uint64_t all = kCount * Count();
   std::atomic<int> equal = 0;
   absl::Status status = ranks.Run([&](Communicator &communicator) {
     std::vector<float> values = Values(communicator.rank(), all), part(kCount), gathered(all), reduced(all);
@@ -143,12 +157,44 @@ TEST_P(Collectives, ReduceAndScatter) {
     return result;
   });
   ASSERT_TRUE(status.ok()) << status;
-  EXPECT_EQ(equal, static_cast<int>(GetParam()));
+  EXPECT_EQ(equal, static_cast<int>(Count()));
+}
+
+// Rows that do not fit in what ranks can show at a time.
+TEST_P(Collectives, GatherLongRows) {
+  constexpr uint64_t kRows = 2, kColumns = 100003;
+  const uint64_t all = Count() * kColumns - 5;
+  std::atomic<int> wrong = 0;
+  absl::Status status = ranks.Run([&](Communicator &communicator) {
+    std::vector<int32_t> own(kRows * kColumns), gathered(kRows * all);
+    std::iota(own.begin(), own.end(), static_cast<int32_t>(communicator.rank() * own.size()));
+    absl::Status result =
+        communicator.AllGather(own.data(), gathered.data(), {kRows, kColumns * sizeof(int32_t), all * sizeof(int32_t)});
+    for (uint64_t row = 0; row < kRows; ++row)
+      for (uint64_t column = 0; column < all; ++column)
+        wrong += gathered[row * all + column] !=
+                 static_cast<int32_t>((column / kColumns * kRows + row) * kColumns + column % kColumns);
+    return result;
+  });
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST_P(Collectives, PassALongMessage) {
+  std::vector<int32_t> sent(300007), found(sent.size());
+  std::iota(sent.begin(), sent.end(), 1);
+  absl::Status status = ranks.Run([&](Communicator &communicator) {
+    if (communicator.rank() == 0)
+      return communicator.Send(sent.data(), sent.size() * sizeof(int32_t), 1);
+    return communicator.rank() == 1 ? communicator.Receive(found.data(), found.size() * sizeof(int32_t), 0)
+                                    : absl::OkStatus();
+  });
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(found == sent);
 }
 
 TEST_P(Collectives, PassMessagesAround) {
-  Ranks ranks(GetParam());
-  std::vector<int32_t> found(GetParam(), -1);
+  std::vector<int32_t> found(Count(), -1);
   absl::Status status = ranks.Run([&](Communicator &communicator) {
     uint32_t rank = communicator.rank(), next = (rank + 1) % communicator.size(),
              before = (rank + communicator.size() - 1) % communicator.size();
@@ -165,13 +211,12 @@ TEST_P(Collectives, PassMessagesAround) {
     return result;
   });
   ASSERT_TRUE(status.ok()) << status;
-  for (uint32_t rank = 0; rank < GetParam(); ++rank)
-    EXPECT_EQ(found[rank], 1900 + static_cast<int32_t>((rank + GetParam() - 1) % GetParam()));
+  for (uint32_t rank = 0; rank < Count(); ++rank)
+    EXPECT_EQ(found[rank], 1900 + static_cast<int32_t>((rank + Count() - 1) % Count()));
 }
 
 // Many calls after each other, with ranks that are late in turn.
 TEST_P(Collectives, DoNotMixCalls) {
-  Ranks ranks(GetParam());
   std::atomic<int> wrong = 0;
   absl::Status status = ranks.Run([&](Communicator &communicator) {
     absl::Status result;
@@ -190,8 +235,11 @@ TEST_P(Collectives, DoNotMixCalls) {
   EXPECT_EQ(wrong, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Sizes, Collectives, ::testing::Values(2u, 3u, 4u),
-                         [](const auto &info) { return std::to_string(info.param) + "Ranks"; });
+INSTANTIATE_TEST_SUITE_P(Sizes, Collectives, ::testing::Combine(::testing::Values(2u, 3u, 4u), ::testing::Bool()),
+                         [](const auto &info) {
+                           return std::to_string(std::get<0>(info.param)) +
+                                  (std::get<1>(info.param) ? "RanksWithSharedMemory" : "Ranks");
+                         });
 
 TEST(Communicator, NamesBothCallsThatDiffer) {
   struct {
@@ -329,6 +377,37 @@ TEST(RankFailure, AStallAfterTheLastCallEndsTheOthers) {
   });
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("rank 0 has waited 0.15 s (--distributed-timeout) for the end of rank 1 (step 0, call 1"));
+}
+
+// Rank 0 waits for rank 2, which waits for rank 1, which computes. Rank 0 waits longer than the timeout, but no rank
+// computes as long.
+TEST(RankFailure, ARankThatWaitsWhileOthersGoOnIsNotLate) {
+  constexpr std::chrono::milliseconds kTimeout = 1s;
+  Ranks ranks(3, kTimeout);
+  auto compute = [&](uint32_t rank) {
+    ranks.group->SetWork(rank, "computing");
+    std::this_thread::sleep_for(kTimeout * 3 / 5);
+  };
+  auto begin = std::chrono::steady_clock::now();
+  absl::Status status = ranks.Run([&](Communicator &communicator) {
+    int32_t message = 0;
+    absl::Status result;
+    switch (communicator.rank()) {
+    case 0:
+      return communicator.Receive(&message, sizeof message, 2);
+    case 1:
+      for (int part = 0; part < 3; ++part)
+        compute(1);
+      return communicator.Send(&message, sizeof message, 2);
+    default:
+      result = communicator.Receive(&message, sizeof message, 1);
+      compute(2);
+      result.Update(communicator.Send(&message, sizeof message, 0));
+      return result;
+    }
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_GT(std::chrono::steady_clock::now() - begin, 2 * kTimeout);
 }
 
 TEST(RankFailure, AnyThreadCanAbort) {

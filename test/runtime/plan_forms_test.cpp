@@ -117,6 +117,15 @@ TEST(PlanForms, StorageOfWeights) {
               HasSubstr("weight 'w' has the packing -1"));
 }
 
+// Integers are orders of columns: one row.
+TEST(PlanForms, OrdersOfColumns) {
+  const TestSource order{"g", {{plan::RecipeOp_Reshape}, {.op = plan::RecipeOp_ColumnOrder, .block = 4}}};
+  absl::Status status = Verify({.weights = {{.rows = 1, .type = plan::DataType_I32, .sources = {order}}}});
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(Unsupported({.weights = {{.rows = 2, .type = plan::DataType_I32, .sources = {order}}}}),
+              HasSubstr("weight 'w' has elements I32"));
+}
+
 TEST(PlanForms, StepsOfRecipes) {
   EXPECT_THAT(Unsupported({.weights = {{.sources = {{"a", {{static_cast<plan::RecipeOp>(99)}}}}}}}),
               HasSubstr("the recipe of weight 'w' has step 99 of source 'a'"));

@@ -427,6 +427,17 @@ TEST(Recipe, StepsThatDoNotFitAreRefused) {
        "unpacks I4 of words of 32 bits in the order Plain of source 'a', which this runtime does not execute"},
       {{{.op = plan::RecipeOp_Unpack, .block = 8, .type = plan::DataType_U4, .order = plan::FieldOrder_Awq}},
        "unpacks U4 of words of 8 bits in the order Awq"},
+      {{{.op = plan::RecipeOp_Scale, .type = plan::DataType_I8, .factor = 1}}, "has scales I8 of source 'a'"},
+      {{{.op = plan::RecipeOp_SortColumns, .block = 8}}, "has SortColumns of groups of 8 columns by ''"},
+      {{{.op = plan::RecipeOp_SortColumns, .block = 0, .table = "g"}}, "has SortColumns of groups of 0 columns by 'g'"},
+      {{{.op = plan::RecipeOp_ColumnOrder, .block = 8, .table = "g"}}, "has ColumnOrder of groups of 8 columns by 'g'"},
+      {{{.op = plan::RecipeOp_Scale, .factor = 1}, {.op = plan::RecipeOp_SortColumns, .block = 8, .table = "g"}},
+       "has Scale before SortColumns, expected codes"},
+      {{kTranspose, {.op = plan::RecipeOp_ColumnOrder, .block = 8}},
+       "has Transpose before ColumnOrder, expected Reshape"},
+      {{{.op = plan::RecipeOp_SortColumns, .block = 8, .table = "g"},
+        {.op = plan::RecipeOp_Shard, .parts = 2, .axis = plan::Axis_Columns}},
+       "divides columns that are sorted"},
       {{{static_cast<plan::RecipeOp>(99)}}, "has step 99 of source 'a', which this runtime does not execute"},
   };
   for (const auto &[steps, message] : cases) {

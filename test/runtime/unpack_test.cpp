@@ -127,6 +127,87 @@ TEST(Unpack, WordsAlongTheColumns) {
   }
 }
 
+// Groups of columns in a random order, of 8 columns each.
+std::vector<int32_t> ShuffledGroups() {
+  std::vector<int32_t> groups;
+  for (int32_t c = 0; c < kColumns; ++c)
+    groups.push_back(c * 7 % kColumns / 8);
+  return groups;
+}
+
+TEST(Unpack, ColumnsComeInTheOrderOfTheirGroups) {
+  const std::vector<int32_t> groups = ShuffledGroups();
+  std::vector<int32_t> order;
+  for (int32_t group = 0; group < kColumns / 8; ++group)
+    for (int32_t c = 0; c < kColumns; ++c)
+      if (groups[static_cast<size_t>(c)] == group)
+        order.push_back(c);
+  std::map<std::string_view, Tensor> others{{"g", Tensor::Of(plan::DataType_I32, {kColumns}, groups)}};
+  TestStep sort{.op = plan::RecipeOp_SortColumns, .block = 8, .table = "g"};
+  for (int bits : {4, 8}) {
+    int in_word = 32 / bits;
+    TestStep unpack{.op = plan::RecipeOp_Unpack,
+                    .block = 32,
+                    .axis = plan::Axis_Columns,
+                    .type = bits == 4 ? plan::DataType_U4 : plan::DataType_U8};
+    std::vector<uint32_t> words(kRows * kColumns / in_word), transposed(words.size());
+    std::vector<uint8_t> expected;
+    for (int r = 0; r < kRows; ++r) {
+      for (int c = 0; c < kColumns; ++c) {
+        uint32_t field = Code(r, c, bits) << (c % in_word * bits);
+        words[r * kColumns / in_word + c / in_word] |= field;
+        transposed[c / in_word * kRows + r] |= field;
+      }
+      for (size_t c = 0; c < kColumns; c += 8 / bits)
+        expected.push_back(static_cast<uint8_t>(bits == 8 ? Code(r, order[c], 8)
+                                                          : Code(r, order[c], 4) | Code(r, order[c + 1], 4) << 4));
+    }
+    EXPECT_EQ(
+        As<uint8_t>(Make(kRows, kColumns, unpack.type,
+                         Tensor::Of(plan::DataType_I32, {kRows, kColumns / in_word}, words), {unpack, sort}, others)),
+        expected);
+    EXPECT_EQ(As<uint8_t>(Make(kRows, kColumns, unpack.type,
+                               Tensor::Of(plan::DataType_I32, {kColumns / in_word, kRows}, transposed),
+                               {{plan::RecipeOp_Transpose}, unpack, sort}, others)),
+              expected);
+  }
+  EXPECT_EQ(As<int32_t>(Make(1, kColumns, plan::DataType_I32, others.at("g"),
+                             {{plan::RecipeOp_Reshape}, {.op = plan::RecipeOp_ColumnOrder, .block = 8}})),
+            order);
+}
+
+// Parts of an order that is longer than a job begin inside of it.
+TEST(Unpack, LongOrdersAreMadeInParts) {
+  constexpr int32_t kMany = 600'000;
+  std::vector<int32_t> groups(kMany), order(kMany);
+  for (int32_t c = 0; c < kMany; ++c)
+    groups[static_cast<size_t>(c)] = order[static_cast<size_t>(c)] = kMany - 1 - c;
+  EXPECT_EQ(As<int32_t>(Make(1, kMany, plan::DataType_I32, Tensor::Of(plan::DataType_I32, {kMany}, groups),
+                             {{plan::RecipeOp_Reshape}, {.op = plan::RecipeOp_ColumnOrder, .block = 1}})),
+            order);
+}
+
+TEST(Unpack, GroupsThatAreNotWholeAreRefused) {
+  TestStep sort{.op = plan::RecipeOp_SortColumns, .block = 8, .table = "g"};
+  std::map<std::string_view, Tensor> others;
+  auto message = [&](plan::DataType type, const std::vector<int32_t> &groups) {
+    others["g"] = Tensor::Of(type, {static_cast<int64_t>(groups.size())}, groups);
+    return std::string(Make(1, kColumns, plan::DataType_U8,
+                            Tensor::Of(plan::DataType_U8, {1, kColumns}, std::vector<uint8_t>(kColumns)), {sort},
+                            others)
+                           .status()
+                           .message());
+  };
+  std::vector<int32_t> groups = ShuffledGroups();
+  groups[3] = 5;
+  EXPECT_EQ(message(plan::DataType_I32, groups), "tensor 'g': has group 5 of column 3, expected a group from 0 to 4");
+  groups[3] = 0;
+  EXPECT_EQ(message(plan::DataType_I32, groups), "tensor 'g': has 9 columns of group 0, expected 8");
+  EXPECT_EQ(message(plan::DataType_F32, groups), "tensor 'g': has 160 bytes of F32, expected 40 elements I32");
+  groups.resize(39);
+  EXPECT_EQ(message(plan::DataType_I32, groups), "tensor 'g': has 156 bytes of I32, expected 40 elements I32");
+}
+
 TEST(Unpack, BytesWithTheHigherHalfFirst) {
   // bitsandbytes: all elements in one column of bytes.
   std::vector<uint8_t> bytes;
@@ -142,6 +223,25 @@ TEST(Unpack, BytesWithTheHigherHalfFirst) {
                              Tensor::Of(plan::DataType_U8, {kRows * kColumns / 2, 1}, bytes),
                              {{plan::RecipeOp_Reshape}, unpack})),
             Stored(4));
+}
+
+// mxfp4: the numbers of all codes, by the definition of e4m3 (OCP, OFP8).
+TEST(Unpack, SmallFloatsBecomeE4M3) {
+  std::vector<uint8_t> bytes;
+  for (int code = 0; code < 16; code += 2)
+    bytes.push_back(static_cast<uint8_t>(code | (code + 1) << 4));
+  TestStep unpack{.op = plan::RecipeOp_Unpack, .block = 8, .axis = plan::Axis_Columns, .type = plan::DataType_F4E2M1};
+  const Tensor tensor = Tensor::Of(plan::DataType_U8, {2, 4}, bytes);
+  const std::vector<uint8_t> codes = As<uint8_t>(Make(2, 8, plan::DataType_F8E4M3, tensor, {unpack}));
+  constexpr double kNumbers[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+  ASSERT_EQ(codes.size(), 16u);
+  for (size_t i = 0; i < 16; ++i) {
+    int exponent = codes[i] >> 3 & 15, fraction = codes[i] & 7;
+    EXPECT_EQ(exponent == 0 ? fraction : (8 + fraction) * std::ldexp(1.0, exponent - 10), kNumbers[i % 8]) << i;
+    EXPECT_EQ(static_cast<size_t>(codes[i] >> 7), i / 8) << i;
+  }
+  EXPECT_EQ(Make(2, 8, plan::DataType_U4, tensor, {unpack}).status().message(),
+            "tensor 't': has elements U8, which cannot become the U4 of weight 'w'");
 }
 
 TEST(Unpack, ZeroPointsBecomeFloats) {
@@ -199,6 +299,19 @@ TEST(Scales, ThatAreCodesAreLookedUp) {
                 .status()
                 .message(),
             "tensor 't': has elements F32, which cannot become the F32 of weight 'w'");
+}
+
+TEST(Scales, ThatAreExponentsArePowersOfTwo) {
+  const TestStep scale{.op = plan::RecipeOp_Scale, .type = plan::DataType_F8E8M0, .factor = 1};
+  auto make = [&](plan::DataType type, const std::vector<uint8_t> &bytes) {
+    return Make(2, 2, plan::DataType_F32, Tensor::Of(type, {2, 2}, bytes), {scale});
+  };
+  for (plan::DataType type : {plan::DataType_U8, plan::DataType_F8E8M0})
+    EXPECT_THAT(As<float>(make(type, {127, 120, 254, 0})), ElementsAre(1, 0x1p-7f, 0x1p127f, 0x1p-127f));
+  EXPECT_EQ(make(plan::DataType_U8, {127, 120, 255, 0}).status().message(),
+            "tensor 't': has the scale nan in row 1, expected a finite number that is not 0");
+  EXPECT_EQ(make(plan::DataType_I8, {127, 120, 1, 0}).status().message(),
+            "tensor 't': has elements I8, which cannot become the F32 of weight 'w'");
 }
 
 TEST(Scales, ThatAreNoNumbersAreRefused) {

@@ -47,6 +47,8 @@ private:
   }
   std::string ropeName(size_t index) { return index == 0 ? "rope" : "rope." + std::to_string(index); }
 
+  /// The columns of `input` in the order of those of the module's weight; `input` itself where both have the same.
+  Value gatherColumns(StringRef module, Value input);
   Value buildLinear(const std::string &module, Value input, RankedTensorType result, bool bias);
   /// `input` itself where the family has no such norm.
   Value buildNorm(const std::string &module, Value input);
@@ -62,6 +64,8 @@ private:
   ImplicitLocOpBuilder builder;
   FloatType type;
   Value batch, cache;
+  std::map<std::string, std::string> columnOrders; ///< Weight to the weight with the order of its columns.
+  DenseMap<std::pair<Value, StringRef>, Value> gatheredColumns;
 };
 
 FloatType Importer::elementType() {
@@ -109,6 +113,8 @@ OwningOpRef<ModuleOp> Importer::build() {
 void Importer::buildSymbols() {
   for (const WeightSpec &weight : RequiredWeights(config)) {
     at(weight.name);
+    if (weight.quantized && !weight.quantized->column_order.empty())
+      columnOrders[weight.name] = weight.quantized->column_order;
     SmallVector<Attribute> sources{sourceAttr(builder, weight.source)};
     for (const WeightSource &source : weight.more_sources)
       sources.push_back(sourceAttr(builder, source));
@@ -182,6 +188,8 @@ Value Importer::buildLogits(Value rows) {
   at(StringRef(names.lm_head));
   auto type = RankedTensorType::get({ShapedType::kDynamic, config.vocab_size}, builder.getF32Type());
   FlatSymbolRefAttr bias = config.head_bias ? biasOf(StringRef(names.lm_head)) : FlatSymbolRefAttr();
+  rows = gatherColumns(head, rows);
+  at(StringRef(names.lm_head));
   Value logits = llm::LinearOp::create(builder, TypeRange{type}, rows, /*scales=*/Value(), /*squares=*/Value(),
                                        weightOf(head), bias, StringAttr(), FloatAttr())
                      .getResult(0);
@@ -287,7 +295,21 @@ Value Importer::buildResidual(const std::string &module, Value residual, Value i
   return llm::AddOp::create(builder, residual, input);
 }
 
+Value Importer::gatherColumns(StringRef module, Value input) {
+  auto found = columnOrders.find((module + ".weight").str());
+  if (found == columnOrders.end())
+    return input;
+  Value &gathered = gatheredColumns[{input, found->second}];
+  if (!gathered) {
+    at(module + ".gather_columns");
+    gathered = llm::GatherColumnsOp::create(builder, input.getType(), input,
+                                            FlatSymbolRefAttr::get(builder.getContext(), found->second));
+  }
+  return gathered;
+}
+
 Value Importer::buildLinear(const std::string &module, Value input, RankedTensorType result, bool bias) {
+  input = gatherColumns(module, input);
   at(module);
   return llm::LinearOp::create(builder, TypeRange{result}, input, /*scales=*/Value(), /*squares=*/Value(),
                                weightOf(module), bias ? biasOf(module) : FlatSymbolRefAttr(), StringAttr(), FloatAttr())

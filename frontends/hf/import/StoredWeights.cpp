@@ -44,20 +44,24 @@ static llm::QuantizerAttr quantizerAttr(Builder &builder, const WeightSource &so
 
 /// How the elements of a quantized source are stored; null where they are stored one by one.
 static llm::StorageAttr storageAttr(Builder &builder, const WeightSource &source) {
-  if (!source.flat && !source.fields && source.repeat == 0 && source.scale == 0 && !source.quantizer)
+  if (!source.flat && !source.fields && source.repeat == 0 && source.scale == 0 && !source.quantizer &&
+      !source.column_order)
     return {};
   llm::NestedAttr nested;
   if (source.nested)
     nested = llm::NestedAttr::get(builder.getContext(), builder.getStringAttr(source.nested->table.name),
                                   builder.getStringAttr(source.nested->scales.name), source.nested->block,
                                   builder.getF64FloatAttr(source.nested->offset));
+  llm::ColumnOrderAttr columnOrder;
+  if (const std::optional<ColumnOrder> &order = source.column_order)
+    columnOrder = llm::ColumnOrderAttr::get(
+        builder.getContext(), order->groups.empty() ? StringAttr() : builder.getStringAttr(order->groups), order->size);
   WordFields fields = source.fields.value_or(WordFields{.bits = 0});
-  // bitsandbytes alone stores bytes.
-  int64_t word = fields.order == WordFields::Order::kHighFirst ? 8 : 32;
-  return llm::StorageAttr::get(builder.getContext(), source.flat, fields.bits, word, fields.along_rows,
+  return llm::StorageAttr::get(builder.getContext(), source.flat, fields.bits, fields.word, fields.along_rows,
                                orderOf(fields.order), fields.addend, source.repeat, source.rows,
                                source.scale == 0 ? FloatAttr() : builder.getF64FloatAttr(source.scale),
-                               source.allows_zero, nested, quantizerAttr(builder, source));
+                               source.allows_zero, nested, quantizerAttr(builder, source), fields.floats,
+                               source.exponents, columnOrder);
 }
 
 Attribute inlay::hf::sourceAttr(Builder &builder, const WeightSource &source) {
@@ -89,6 +93,8 @@ llm::QuantizedAttr inlay::hf::quantizedAttr(Builder &builder, const WeightSpec &
 Type inlay::hf::storedType(const WeightSpec &weight, FloatType type) {
   if (weight.is_float32)
     return Float32Type::get(type.getContext());
+  if (weight.is_column_order)
+    return IntegerType::get(type.getContext(), 32);
   if (!weight.quantized)
     return type;
   switch (weight.quantized->codes) {

@@ -107,6 +107,24 @@ private:
     }
     return value.get<std::string>();
   }
+  /// What a linear layer multiplies by: numbers, "C of N with zeros" for codes with scales of N columns and zero
+  /// points, or "C x C".
+  std::string weights(const Json &value, const std::string &where) {
+    std::string text = value.is_string() ? value.get<std::string>() : "", rest = text;
+    for (const char *type : kTypes) {
+      if (text == type || text == fmt::format("{0} x {0}", type))
+        return text;
+      if (rest.ends_with(" with zeros"))
+        rest.resize(rest.size() - std::string_view(" with zeros").size());
+      std::string prefix = fmt::format("{} of ", type);
+      if (rest == type || (rest.starts_with(prefix) && rest.size() > prefix.size() &&
+                           rest.find_first_not_of("0123456789", prefix.size()) == std::string::npos))
+        return text;
+    }
+    fail(where, describe(value),
+         fmt::format("one of {}, or codes as in 'u4 of 128 with zeros' or 'i8 x i8'", fmt::join(kTypes, ", ")));
+    return "";
+  }
   double microseconds(const Json &value, const std::string &where) {
     double number = value.is_number() ? value.get<double>() : 0;
     if (!std::isfinite(number) || number <= 0)
@@ -134,7 +152,7 @@ void Reader::readEntry(const Json &value, const std::string &where) {
   key.rows = integer(value["rows"], where + ".rows", 1);
   key.columns = integer(value["columns"], where + ".columns", 1);
   key.k = integer(value["k"], where + ".k", 1);
-  key.dtype = oneOf(value["dtype"], where + ".dtype", kTypes);
+  key.dtype = weights(value["dtype"], where + ".dtype");
   key.prologue = oneOf(value["prologue"], where + ".prologue", kPrologues);
   key.epilogue = oneOf(value["epilogue"], where + ".epilogue", kEpilogues);
 

@@ -317,8 +317,8 @@ template <typename T> static T load_of_block(const T *p, int rank) {
   ptrdiff_t offset = reinterpret_cast<const unsigned char *>(p) - current->block->shared;
   return *reinterpret_cast<const T *>((*cluster)[rank].shared + offset);
 }
-template <int N> static void load_vector_of_block(float *registers, const float *p, int rank) {
-  if (reinterpret_cast<uintptr_t>(p) % (N * sizeof(float)) != 0)
+template <int N, typename T> static void load_vector_of_block(T *registers, const T *p, int rank) {
+  if (reinterpret_cast<uintptr_t>(p) % (N * sizeof(T)) != 0)
     fail("misaligned load from another block");
   for (int i = 0; i < N; ++i)
     registers[i] = load_of_block(p + i, rank);

@@ -92,3 +92,46 @@ llm.weight @w : tensor<8x64xf32> from [#llm.source<"w", storage = #llm.storage<f
 
 // expected-error @+1 {{a quantizer reads floats one by one, found a storage of fields, repeated rows or scales}}
 llm.weight @w : tensor<8x64xi4> from [#llm.source<"w", storage = #llm.storage<bits = 4, quantizer = <u4, group = 32>>>]
+
+// -----
+
+// expected-error @+1 {{floats are fields of 4 bits along rows to which nothing is added, found 8 bits}}
+llm.weight @w : tensor<8x64xf8E4M3FN> from [#llm.source<"w", storage = #llm.storage<bits = 8, word = 8, floats = true>>]
+
+// -----
+
+// expected-error @+1 {{exponents stand for scales one by one, found a storage without a scale}}
+llm.weight @w : tensor<8x64xf32> from [#llm.source<"w", storage = #llm.storage<exponents = true>>]
+
+// -----
+
+// expected-error @+1 {{columns are in groups of 0, expected at least 1}}
+#o = #llm.column_order<groups = "g_idx", size = 0>
+
+// -----
+
+// expected-error @+1 {{a storage with an order of columns has codes, found scales, floats or fields along rows}}
+llm.weight @w : tensor<8x64xf32> from [#llm.source<"w", storage = #llm.storage<scale = 1.0 : f64, column_order = <groups = "g_idx", size = 32>>>]
+
+// -----
+
+// expected-error @+1 {{a storage that is an order of columns is flat, and nothing else}}
+llm.weight @w : tensor<1x64xi32> from [#llm.source<"g_idx", storage = #llm.storage<column_order = <size = 32>>>]
+
+// -----
+
+llm.weight @order : tensor<1x32xi32> from [#llm.source<"g_idx", storage = #llm.storage<flat = true, column_order = <size = 32>>>]
+func.func @columns(%x: tensor<?x64xf32>) -> tensor<?x64xf32> {
+  // expected-error @+1 {{reads 'order' of shape 1x32, expected 1x64}}
+  %y = llm.gather_columns %x, @order : tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}
+
+// -----
+
+llm.weight @order : tensor<1x64xf32> from ["order"]
+func.func @floats(%x: tensor<?x64xf32>) -> tensor<?x64xf32> {
+  // expected-error @+1 {{reads 'order' of 'tensor<1x64xf32>', expected i32}}
+  %y = llm.gather_columns %x, @order : tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}

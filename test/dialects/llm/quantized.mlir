@@ -18,3 +18,21 @@ llm.weight @f.scale : tensor<8x2xf32> from [#llm.source<"f", storage = #llm.stor
 // CHECK: llm.weight @f : tensor<8x64xi4> from [#llm.source<"f", transposed, storage = #llm.storage<quantizer = <u4, group = 32>>>]
 llm.weight @f : tensor<8x64xi4> from [#llm.source<"f", transposed, storage = #llm.storage<quantizer = <u4, group = 32>>>]
     {quantized = #llm.quantized<u4, scales = @f.scale, zero_point = 8, group = 32>}
+// CHECK: llm.weight @mx.scale : tensor<8x2xf32> from [#llm.source<"mx.weight_scale", storage = #llm.storage<scale = 1.000000e+00 : f64, exponents = true>>]
+llm.weight @mx.scale : tensor<8x2xf32> from [#llm.source<"mx.weight_scale", storage = #llm.storage<scale = 1.0 : f64, exponents = true>>]
+// CHECK: llm.weight @mx : tensor<8x64xf8E4M3FN> from [#llm.source<"mx.weight_packed", storage = #llm.storage<bits = 4, word = 8, floats = true>>]
+llm.weight @mx : tensor<8x64xf8E4M3FN> from [#llm.source<"mx.weight_packed", storage = #llm.storage<bits = 4, word = 8, floats = true>>]
+    {quantized = #llm.quantized<f8e4m3, scales = @mx.scale, group = 32>}
+
+// Columns that were sorted before they were quantized.
+// CHECK: llm.weight @order : tensor<1x64xi32> from [#llm.source<"g_idx", storage = #llm.storage<flat = true, column_order = <size = 32>>>]
+llm.weight @order : tensor<1x64xi32> from [#llm.source<"g_idx", storage = #llm.storage<flat = true, column_order = <size = 32>>>]
+// CHECK: llm.weight @sorted : tensor<8x64xi4> from [#llm.source<"qweight", transposed, storage = #llm.storage<bits = 4, column_order = <groups = "g_idx", size = 32>>>]
+llm.weight @sorted : tensor<8x64xi4> from [#llm.source<"qweight", transposed, storage = #llm.storage<bits = 4, column_order = <groups = "g_idx", size = 32>>>]
+    {quantized = #llm.quantized<u4, scales = @s, zero_points = @z, group = 32>}
+// CHECK-LABEL: @gather
+func.func @gather(%x: tensor<?x64xbf16>) -> tensor<?x64xbf16> {
+  // CHECK: llm.gather_columns %{{.*}}, @order : tensor<?x64xbf16>
+  %y = llm.gather_columns %x, @order : tensor<?x64xbf16>
+  return %y : tensor<?x64xbf16>
+}

@@ -218,3 +218,35 @@ tile.program @beside_others(%x: !tile.view<?x8xf32, activation, tokens>, %y: !ti
   tile.collective all_gather %x, %y : !tile.view<?x8xf32, activation, tokens>, !tile.view<?x8xf32, output, tokens>
   %i = tile.program_id 0
 }
+
+// -----
+
+tile.program @too_many_ranks(%x: !tile.view<?x8xf32, activation, tokens>, %y: !tile.view<?x8xf32, output, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  // expected-error @+1 {{kernels of 9 ranks cannot exchange rows, expected 2 to 8}}
+  tile.collective all_reduce %x, %y through <ranks = 9, rows = 4> : !tile.view<?x8xf32, activation, tokens>, !tile.view<?x8xf32, output, tokens>
+}
+
+// -----
+
+tile.program @no_rows(%x: !tile.view<?x8xf32, activation, tokens>, %y: !tile.view<?x8xf32, output, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  // expected-error @+1 {{ranks exchange at least 1 row, found 0}}
+  tile.collective all_reduce %x, %y through <ranks = 2, rows = 0> : !tile.view<?x8xf32, activation, tokens>, !tile.view<?x8xf32, output, tokens>
+}
+
+// -----
+
+tile.program @codes(%x: !tile.view<?x8xi8, activation, tokens>, %y: !tile.view<?x16xi8, output, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  // expected-error @+1 {{exchanges 'i8' through kernels, expected f32, f16 or bf16}}
+  tile.collective all_gather %x, %y through <ranks = 2, rows = 4> : !tile.view<?x8xi8, activation, tokens>, !tile.view<?x16xi8, output, tokens>
+}
+
+// -----
+
+tile.program @more_columns(%x: !tile.view<?x8xf32, activation, tokens>, %y: !tile.view<?x17xf32, output, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  // expected-error @+1 {{writes 17 columns, but 2 ranks have 8 each}}
+  tile.collective all_gather %x, %y through <ranks = 2, rows = 4> : !tile.view<?x8xf32, activation, tokens>, !tile.view<?x17xf32, output, tokens>
+}

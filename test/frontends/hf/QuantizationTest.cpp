@@ -106,6 +106,13 @@ INSTANTIATE_TEST_SUITE_P(
                         "weights": {"num_bits": 8, "strategy": "channel", "symmetric": true, "type": "int"}}}})",
                   "int8, a scale for each row", "weight [512,256]; weight_scale [512,1]"},
         Published{"W4A16", kPacked, "int4, groups of 128 columns", "weight_packed [512,32]; weight_scale [512,2]"},
+        Published{"Mxfp4",
+                  R"({"quant_method": "compressed-tensors", "format": "mxfp4-pack-quantized", "ignore": ["lm_head"],
+                      "config_groups": {"group_0": {"input_activations": null, "targets": ["Linear"], "weights": {
+                        "actorder": null, "block_structure": null, "dynamic": false, "group_size": 32, "num_bits": 4,
+                        "observer": "minmax", "observer_kwargs": {}, "scale_dtype": "torch.uint8", "strategy": "group",
+                        "symmetric": true, "type": "float", "zp_dtype": null}}}})",
+                  "mxfp4, groups of 32 columns", "weight_packed [512,128]; weight_scale [512,8]"},
         Published{"ModelOpt",
                   R"({"quant_method": "modelopt", "quant_algo": "FP8", "ignore": ["lm_head", "*self_attn*"],
                       "producer": {"name": "modelopt"}, "kv_cache_scheme": {"dynamic": false, "num_bits": 8}})",
@@ -300,7 +307,17 @@ INSTANTIATE_TEST_SUITE_P(
                 R"({"quant_method": "compressed-tensors", "format": "nvfp4-pack-quantized",
                     "config_groups": {"a": {"targets": ["Linear"], "weights": {"num_bits": 4, "type": "float"}}}})",
                 "format: found \"nvfp4-pack-quantized\", expected one of float-quantized, naive-quantized, "
-                "int-quantized, pack-quantized or mixed-precision"},
+                "int-quantized, pack-quantized, mxfp4-pack-quantized or mixed-precision"},
+        Refusal{"Mxfp4Group",
+                R"({"quant_method": "compressed-tensors", "format": "mxfp4-pack-quantized", "config_groups": {"a": {
+                    "targets": ["Linear"], "weights": {"num_bits": 4, "type": "float", "strategy": "group",
+                    "group_size": 16}}}})",
+                "config_groups.a.weights.group_size: found 16, expected 32"},
+        Refusal{"Mxfp4Order",
+                R"({"quant_method": "compressed-tensors", "format": "mxfp4-pack-quantized", "config_groups": {"a": {
+                    "targets": ["Linear"], "weights": {"num_bits": 4, "type": "float", "strategy": "group",
+                    "actorder": "group"}}}})",
+                "config_groups.a.weights.actorder: found \"group\", expected one of weight, static"},
         Refusal{"GroupBits",
                 R"({"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"a": {
                     "targets": ["Linear"], "weights": {"num_bits": 3, "type": "int", "strategy": "channel"}}}})",

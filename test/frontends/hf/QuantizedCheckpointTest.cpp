@@ -7,12 +7,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <utility>
 
 namespace inlay::hf {
 namespace {
@@ -67,15 +70,59 @@ TEST_F(QuantizedCheckpointTest, GroupsOfColumnsAreRead) {
                                   "copy the checkpoint from its repository again"));
   groups[1] = 2;
   std::memcpy(Bytes(index) + 5 * sizeof(int32_t), &groups[1], sizeof(int32_t));
-  EXPECT_THAT(Open(),
-              ElementsAre("safetensors: " + index +
-                          ": found group 2 of column 5, expected group 0: columns in the order of their groups; "
-                          "use a checkpoint that was quantized without desc_act or actorder=group"));
+  EXPECT_THAT(Open(), ElementsAre("safetensors: " + index +
+                                  ": found 63 columns of group 0, expected 64; copy the checkpoint from its repository "
+                                  "again"));
   header_[index]["shape"] = {96};
   header_[index]["dtype"] = "I64";
   EXPECT_THAT(Open(), ElementsAre("safetensors: " + index +
                                   ": found dtype I64 of 768 bytes, expected dtype I32; copy "
                                   "the checkpoint from its repository again"));
+}
+
+// Modules that read the same value share an order where their groups are equal.
+TEST_F(QuantizedCheckpointTest, ColumnsOutOfOrderAreSorted) {
+  const std::string layer = "model.layers.1.";
+  Load("gptq-desc-act");
+  auto orders = [&] {
+    Open();
+    absl::StatusOr<Checkpoint> checkpoint = OpenCheckpoint(directory_.string(), {});
+    EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
+    std::map<std::string, std::string> found;
+    for (const auto &[module, columns] : checkpoint->config.sorted_columns) {
+      EXPECT_EQ(columns.groups, module + ".g_idx");
+      if (module.starts_with(layer))
+        found[module.substr(layer.size())] = columns.order.substr(layer.size());
+    }
+    return found;
+  };
+  std::map<std::string, std::string> expected;
+  for (const char *module : {"q", "k", "v"})
+    expected[std::string("self_attn.") + module + "_proj"] = "self_attn.q_proj.g_idx";
+  for (const char *module : {"gate", "up"})
+    expected[std::string("mlp.") + module + "_proj"] = "mlp.gate_proj.g_idx";
+  for (const char *module : {"self_attn.o_proj", "mlp.down_proj"})
+    expected[module] = std::string(module) + ".g_idx";
+  EXPECT_EQ(orders(), expected);
+  // Two columns of other groups change places.
+  auto *groups = reinterpret_cast<int32_t *>(Bytes(layer + "self_attn.k_proj.g_idx"));
+  std::swap(groups[0], *std::find_if(groups, groups + 128, [&](int32_t group) { return group != groups[0]; }));
+  expected["self_attn.k_proj"] = "self_attn.k_proj.g_idx";
+  expected["self_attn.v_proj"] = "self_attn.v_proj.g_idx";
+  EXPECT_EQ(orders(), expected);
+}
+
+// compressed-tensors fills the tensor with -1 until columns are sorted.
+TEST_F(QuantizedCheckpointTest, ColumnsThatWereNeverSortedAreInOrder) {
+  const std::string index = kDown + ".weight_g_idx";
+  Load("ct-actorder");
+  std::memset(Bytes(index), 0xff, 192 * sizeof(int32_t));
+  EXPECT_THAT(Open(), IsEmpty());
+  int32_t group = 0;
+  std::memcpy(Bytes(index), &group, sizeof(group));
+  EXPECT_THAT(Open(), ElementsAre("safetensors: " + index +
+                                  ": found group -1 of column 1, expected a group from 0 to 5; copy the checkpoint "
+                                  "from its repository again"));
 }
 
 TEST_F(QuantizedCheckpointTest, GroupsOfColumnsMayBeAbsentWithoutAnOrder) {

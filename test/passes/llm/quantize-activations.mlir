@@ -1,6 +1,8 @@
 // RUN: inlay-opt %s --split-input-file --llm-quantize-activations="target=sm_90a max-rows=2048" | FileCheck %s
 // RUN: inlay-opt %s --split-input-file --llm-quantize-activations="target=sm_90a max-rows=2048" --llm-form-groups="target=sm_90a max-rows=2048" | FileCheck %s --check-prefix=GROUPS
-// RUN: inlay-opt %s --split-input-file --llm-quantize-activations="target=sm_90a max-rows=256" | FileCheck %s --check-prefix=FEW
+// RUN: inlay-opt %s --split-input-file --llm-quantize-activations="target=sm_90a max-rows=8" | FileCheck %s --check-prefix=FEW
+// RUN: inlay-opt %s --split-input-file --llm-quantize-activations="target=sm_90a max-rows=128" --llm-form-groups="target=sm_90a max-rows=128" | FileCheck %s --check-prefix=SWAPPED
+// RUN: inlay-opt %s --split-input-file --llm-quantize-activations="target=sm_90a max-rows=256" --llm-form-groups="target=sm_90a max-rows=256" | FileCheck %s --check-prefix=MANY
 // RUN: inlay-opt %s --split-input-file --llm-quantize-activations="target=sm_90a max-rows=2048" -o /dev/null 2>&1 | FileCheck %s --check-prefix=REMARK
 
 // Products of one value share its codes, which join the kernel of the norm. The rows of logits stay floats.
@@ -78,4 +80,24 @@ llm.weight @w : tensor<16x132112xi8> from ["w"] {quantized = #llm.quantized<i8, 
 func.func @wide(%x: tensor<?x132112xbf16>) -> tensor<?x16xbf16> {
   %a = llm.linear %x, @w : (tensor<?x132112xbf16>) -> tensor<?x16xbf16>
   return %a : tensor<?x16xbf16>
+}
+
+// -----
+
+// Packed codes of up to 128 rows are multiplied with the weights on the left.
+// CHECK-LABEL: func.func @packed
+// CHECK: llm.quantize
+// FEW-LABEL: func.func @packed
+// FEW-NOT: = llm.quantize
+// MANY-LABEL: func.func @packed
+// MANY: llm.group "a" family("gemm")
+// SWAPPED-LABEL: func.func @packed
+// SWAPPED: llm.quantize f8e4m3 %{{.*}} {packing = #llm<packing codes_16x128>}
+// SWAPPED: llm.group "a" family("swap_ab")
+llm.weight @s : tensor<64x1xf32> from ["s"]
+llm.weight @w : tensor<64x128xf8E4M3FN> from ["w"]
+    {packing = #llm<packing codes_16x128>, quantized = #llm.quantized<f8e4m3, scales = @s, group = 128, activations = <f8e4m3>>}
+func.func @packed(%x: tensor<?x128xbf16>) -> tensor<?x64xbf16> {
+  %a = llm.linear %x, @w : (tensor<?x128xbf16>) -> tensor<?x64xbf16> loc("a")
+  return %a : tensor<?x64xbf16>
 }

@@ -113,3 +113,17 @@ func.func @codes(%x: tensor<?x8xf32>) -> tensor<?x8xi8> {
   %c, %s = llm.quantize i8 %x : tensor<?x8xf32> -> tensor<?x8xi8>, tensor<?x1xf32>
   return %c : tensor<?x8xi8>
 }
+
+// -----
+
+llm.weight @up : tensor<16x8xf32> from ["up"]
+llm.weight @order : tensor<1x16xi32> from [#llm.source<"g_idx", storage = #llm.storage<flat = true, column_order = <size = 8>>>]
+llm.weight @down : tensor<8x16xf32> from ["down"]
+func.func @sorted_columns(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %u = llm.linear %x, @up : (tensor<?x8xf32>) -> tensor<?x16xf32>
+  %h = llm.activation silu %u : tensor<?x16xf32>
+  // expected-error @+1 {{takes columns in the order of 'order', in which the checkpoint sorted them before it quantized them (desc_act, actorder); ranks that divide these columns would need those of others; expected a tensor parallel size of 1, or a checkpoint whose columns are in order}}
+  %g = llm.gather_columns %h, @order : tensor<?x16xf32>
+  %y = llm.linear %g, @down : (tensor<?x16xf32>) -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}

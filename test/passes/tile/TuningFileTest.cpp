@@ -54,6 +54,23 @@ TEST(TuningFileTest, FilesOfFormat2HaveNoDates) {
   EXPECT_EQ(file->entries.begin()->second.date, "");
 }
 
+TEST(TuningFileTest, WeightsAreNumbersOrCodes) {
+  auto parse = [](const std::string &weights) {
+    return TuningFile::parse(R"({"format":3,"target":"sm_90a","chip":"a","libraries":[],"entries":[
+        {"family":"gemm","rows":128,"columns":8,"k":8,"dtype":")" +
+                                 weights + R"(","prologue":"none","epilogue":"store",
+         "config":{},"microseconds":1,"compiler":"abc","date":"2026-11-30"}]})",
+                             "file.json");
+  };
+  for (const char *weights : {"bf16", "f8e4m3", "u4 of 128", "u4 of 32 with zeros", "u8 with zeros", "i8 x i8"})
+    EXPECT_TRUE(parse(weights).ok()) << weights;
+  for (const char *weights : {"", "u5", "u4 of ", "u4 of x", "u4 of 128 with", "i8 x u4", "bf16 x"})
+    EXPECT_THAT(std::string(parse(weights).status().message()),
+                HasSubstr("expected one of bf16, f16, f8e4m3, i8, u8, u4, or codes as in 'u4 of 128 with zeros' or "
+                          "'i8 x i8'"))
+        << weights;
+}
+
 TEST(TuningFileTest, OtherFormatsAreRefused) {
   EXPECT_EQ(ParseError(R"({"format":4,"target":"sm_90a","chip":"a","entries":[],"libraries":[]})"),
             "file.json: format is 4, expected 2 or 3, those of this compiler; correct it, or remove the file");

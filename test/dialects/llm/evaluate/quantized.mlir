@@ -65,3 +65,13 @@ func.func @codes(%x: tensor<?x4xf32> {llm.value = dense<[[1.0, 0.0, 0.0, 0.0], [
   %d = llm.linear %x, @f8 : (tensor<?x4xf32>) -> tensor<?x1xf32>
   return %a, %b, %c, %d : tensor<?x1xf32>, tensor<?x1xf32>, tensor<?x1xf32>, tensor<?x1xf32>
 }
+
+llm.weight @order : tensor<1x4xi32> = dense<[[2, 0, 3, 1]]> : tensor<1x4xi32>
+
+// CHECK-LABEL: @columns result 0
+// CHECK-NEXT: 3 1 4 2
+// CHECK-NEXT: 7 5 8 6
+func.func @columns(%x: tensor<?x4xf32> {llm.value = dense<[[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]> : tensor<2x4xf32>}) -> tensor<?x4xf32> {
+  %y = llm.gather_columns %x, @order : tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}

@@ -1,0 +1,282 @@
+#include "runtime/distributed/rank_processes.h"
+
+#include "fmt/format.h"
+#include "runtime/distributed/message.h"
+
+#include <algorithm>
+#include <poll.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace inlay {
+namespace {
+
+using Clock = MessageSocket::Clock;
+
+// How long processes wait for each other before they load the model. A launcher starts them at about the same time.
+constexpr std::chrono::seconds kStartLimit{120};
+constexpr std::chrono::milliseconds kPollTime{100};
+
+// Kinds of messages before Start(). Those after it are the caller's.
+enum Kind : uint32_t { kHello = 0x1000, kWelcome, kRefused, kTexts };
+
+absl::Status Prefixed(const std::string &prefix, const absl::Status &status) {
+  return absl::Status(status.code(), fmt::format("{}: {}", prefix, std::string(status.message())));
+}
+
+} // namespace
+
+absl::StatusOr<std::unique_ptr<RankProcesses>> RankProcesses::Connect(Place place, const std::string &purpose,
+                                                                      uint64_t bytes) {
+  std::unique_ptr<RankProcesses> result(new RankProcesses(std::move(place)));
+  absl::Status status =
+      result->rank() == 0 ? result->ConnectFirst(purpose, bytes) : result->ConnectOther(purpose, bytes);
+  if (!status.ok())
+    return status;
+  return result;
+}
+
+RankProcesses::~RankProcesses() { StopThread(); }
+
+std::string RankProcesses::DescribeProcess(uint32_t rank) const {
+  return fmt::format("the process of rank {} (id {})", rank, sockets_[rank].peer_process());
+}
+
+absl::Status RankProcesses::Map(const OwnedFile &file, uint64_t bytes) {
+  void *memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  if (memory == MAP_FAILED)
+    return absl::ResourceExhaustedError(fmt::format("no memory for {} bytes that the ranks share", bytes));
+  memory_ = std::shared_ptr<std::byte>(static_cast<std::byte *>(memory), [bytes](std::byte *at) { munmap(at, bytes); });
+  return absl::OkStatus();
+}
+
+// Rank 0 listens. It sends the memory to the others when all are there.
+absl::Status RankProcesses::ConnectFirst(const std::string &purpose, uint64_t bytes) {
+  const Clock::time_point deadline = Clock::now() + kStartLimit;
+  absl::StatusOr<MessageSocket> listener = MessageSocket::Listen(place_.rendezvous, static_cast<int>(ranks()));
+  if (!listener.ok())
+    return listener.status();
+  for (uint32_t missing = ranks() - 1; missing > 0;) {
+    absl::StatusOr<MessageSocket> socket = listener->Accept(deadline);
+    if (!socket.ok()) {
+      std::string absent;
+      for (uint32_t rank = 1; rank < ranks(); ++rank)
+        if (sockets_[rank].file() < 0)
+          absent += fmt::format("{}{}", absent.empty() ? "" : ", ", rank);
+      return Prefixed(fmt::format("--rendezvous {}: rank 0 has waited {} s for the processes of ranks {}",
+                                  place_.rendezvous, kStartLimit.count(), absent),
+                      socket.status());
+    }
+    absl::StatusOr<Message> hello = socket->Receive(deadline);
+    if (!hello.ok() || hello->kind != kHello)
+      continue; // a process that is no rank
+    MessageReader reader(hello->payload);
+    const auto rank = reader.Take<uint32_t>(), count = reader.Take<uint32_t>();
+    const std::string found = reader.TakeText();
+    std::string wrong;
+    if (!reader.at_end() || found != purpose)
+      wrong =
+          fmt::format("runs {}, but rank 0 runs {}; give all processes the same bundle and version", found, purpose);
+    else if (count != ranks())
+      wrong = fmt::format("is one of {} ranks, but rank 0 of {}", count, ranks());
+    else if (rank == 0 || rank >= ranks() || sockets_[rank].file() >= 0)
+      wrong = "is there twice, or is none of them";
+    if (!wrong.empty()) {
+      wrong = fmt::format("--rendezvous {}: rank {} {}", place_.rendezvous, rank, wrong);
+      (void)socket->Send(kRefused, wrong);
+      return absl::InvalidArgumentError(wrong);
+    }
+    sockets_[rank] = *std::move(socket);
+    --missing;
+  }
+  OwnedFile file(memfd_create("inlay ranks", MFD_CLOEXEC));
+  if (file.get() < 0 || ftruncate(file.get(), static_cast<off_t>(bytes)) != 0)
+    return absl::ResourceExhaustedError(fmt::format("no memory for {} bytes that the ranks share", bytes));
+  if (absl::Status status = Map(file, bytes); !status.ok())
+    return status;
+  for (uint32_t rank = 1; rank < ranks(); ++rank) {
+    absl::Status status = sockets_[rank].Send(kWelcome, {});
+    if (status.ok())
+      status = sockets_[rank].SendFile(file.get());
+    if (!status.ok())
+      return Prefixed(DescribeProcess(rank), status);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RankProcesses::ConnectOther(const std::string &purpose, uint64_t bytes) {
+  const Clock::time_point deadline = Clock::now() + kStartLimit;
+  const std::string what =
+      fmt::format("--rendezvous {}: rank {} has waited for the process of rank 0", place_.rendezvous, rank());
+  absl::StatusOr<MessageSocket> socket = MessageSocket::Connect(place_.rendezvous, deadline);
+  if (!socket.ok())
+    return Prefixed(what, socket.status());
+  MessageWriter hello;
+  hello.Put(rank());
+  hello.Put(ranks());
+  hello.PutText(purpose);
+  if (absl::Status status = socket->Send(kHello, hello.Take()); !status.ok())
+    return Prefixed(what, status);
+  absl::StatusOr<Message> answer = socket->Receive(deadline);
+  if (!answer.ok())
+    return Prefixed(what, answer.status());
+  if (answer->kind == kRefused)
+    return absl::InvalidArgumentError(answer->payload);
+  if (answer->kind != kWelcome)
+    return absl::InternalError(fmt::format("{}: it has sent a message of kind {}", what, answer->kind));
+  absl::StatusOr<OwnedFile> file = socket->ReceiveFile(deadline);
+  if (!file.ok())
+    return Prefixed(what, file.status());
+  if (lseek(file->get(), 0, SEEK_END) != static_cast<off_t>(bytes))
+    return absl::InternalError(fmt::format("{}: it shares memory of another size, expected {} bytes", what, bytes));
+  sockets_[0] = *std::move(socket);
+  return Map(*file, bytes);
+}
+
+absl::StatusOr<std::vector<std::string>> RankProcesses::ExchangeTexts(const std::string &own) {
+  const Clock::time_point deadline = Clock::now() + kStartLimit;
+  std::vector<std::string> texts(ranks());
+  auto receive = [&](uint32_t rank, std::string &text) {
+    absl::StatusOr<Message> message = sockets_[rank].Receive(deadline);
+    if (!message.ok())
+      return Prefixed(DescribeProcess(rank), message.status());
+    if (message->kind != kTexts)
+      return absl::InternalError(
+          fmt::format("{}: it has sent a message of kind {}", DescribeProcess(rank), message->kind));
+    text = std::move(message->payload);
+    return absl::OkStatus();
+  };
+  if (rank() > 0) {
+    std::string all;
+    absl::Status status = sockets_[0].Send(kTexts, own);
+    if (status.ok())
+      status = receive(0, all);
+    if (!status.ok())
+      return status;
+    MessageReader reader(all);
+    for (std::string &text : texts)
+      text = reader.TakeText();
+    if (!reader.at_end())
+      return absl::InternalError(fmt::format("{}: it has sent a message that ends early", DescribeProcess(0)));
+    return texts;
+  }
+  texts[0] = own;
+  MessageWriter all;
+  all.PutText(own);
+  for (uint32_t rank = 1; rank < ranks(); ++rank) {
+    if (absl::Status status = receive(rank, texts[rank]); !status.ok())
+      return status;
+    all.PutText(texts[rank]);
+  }
+  const std::string message = all.Take();
+  for (uint32_t rank = 1; rank < ranks(); ++rank)
+    if (absl::Status status = sockets_[rank].Send(kTexts, message); !status.ok())
+      return Prefixed(DescribeProcess(rank), status);
+  return texts;
+}
+
+void RankProcesses::Start(std::shared_ptr<RankGroup> group, Handler handler) {
+  group_ = std::move(group);
+  handler_ = std::move(handler);
+  for (const MessageSocket &socket : sockets_)
+    if (socket.file() >= 0)
+      socket.SetSendLimit(group_->timeout());
+  thread_ = std::thread([this] { rank() == 0 ? ServeOthers() : WatchFirst(); });
+}
+
+// Runs until the group has failed, or all others have left.
+void RankProcesses::ServeOthers() {
+  std::vector<pollfd> files;
+  std::vector<uint32_t> of_file;
+  for (uint32_t rank = 1; rank < ranks(); ++rank) {
+    files.push_back({sockets_[rank].file(), POLLIN, 0});
+    of_file.push_back(rank);
+  }
+  while (!files.empty() && !stopping_ && !group_->has_failed()) {
+    if (poll(files.data(), files.size(), static_cast<int>(kPollTime.count())) <= 0)
+      continue;
+    for (size_t i = 0; i < files.size(); ++i) {
+      if (files[i].revents == 0)
+        continue;
+      const uint32_t rank = of_file[i];
+      absl::StatusOr<Message> message = sockets_[rank].Receive(Clock::now() + group_->timeout());
+      absl::Status status = message.status();
+      if (absl::IsDeadlineExceeded(status))
+        status = absl::DeadlineExceededError(
+            fmt::format("it has sent a part of a message, and no more for {:.3g} s (--distributed-timeout)",
+                        std::chrono::duration<double>(group_->timeout()).count()));
+      if (message.ok())
+        status = handler_(rank, *std::move(message));
+      if (absl::IsUnavailable(status) && is_ending_) {
+        files.erase(files.begin() + static_cast<int64_t>(i));
+        of_file.erase(of_file.begin() + static_cast<int64_t>(i));
+        break;
+      }
+      if (!status.ok())
+        return (void)FailFor(rank, status);
+    }
+  }
+}
+
+void RankProcesses::WatchFirst() {
+  while (!stopping_ && !group_->has_failed())
+    if (sockets_[0].WaitForHangUp(kPollTime) && !is_ending_)
+      return (void)FailFor(0, absl::UnavailableError("it has ended"));
+}
+
+// Fails the group because of another process. Returns the failure, which may be an earlier one.
+absl::Status RankProcesses::FailFor(uint32_t rank, const absl::Status &status) const {
+  group_->Fail(absl::Status(status.code(), fmt::format("{}: {}; the engine cannot continue", DescribeProcess(rank),
+                                                       std::string(status.message()))));
+  return group_->failure();
+}
+
+absl::Status RankProcesses::SendToAll(uint32_t kind, std::string_view payload) {
+  for (uint32_t rank = 1; rank < ranks(); ++rank)
+    if (absl::Status status = sockets_[rank].Send(kind, payload); !status.ok())
+      return FailFor(rank, status);
+  return absl::OkStatus();
+}
+
+void RankProcesses::End(uint32_t kind) {
+  if (!thread_.joinable())
+    return;
+  is_ending_ = true;
+  if (!group_->has_failed())
+    (void)SendToAll(kind, {});
+  for (const Clock::time_point end = Clock::now() + group_->timeout();
+       !group_->has_failed() && Clock::now() < end && !stopping_;) {
+    const bool all_left = std::ranges::all_of(
+        sockets_, [](const MessageSocket &socket) { return socket.file() < 0 || socket.WaitForHangUp({}); });
+    if (all_left)
+      break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  StopThread();
+}
+
+absl::Status RankProcesses::Send(uint32_t kind, std::string_view payload) {
+  absl::Status status = sockets_[0].Send(kind, payload);
+  return status.ok() ? status : FailFor(0, status);
+}
+
+absl::StatusOr<Message> RankProcesses::Receive() {
+  absl::StatusOr<Message> message = sockets_[0].Receive(Clock::time_point::max(), [&] { return group_->has_failed(); });
+  if (message.ok())
+    return message;
+  return FailFor(0, message.status());
+}
+
+void RankProcesses::Leave() {
+  is_ending_ = true;
+  StopThread();
+  sockets_[0] = MessageSocket();
+}
+
+void RankProcesses::StopThread() {
+  stopping_ = true;
+  if (thread_.joinable())
+    thread_.join();
+}
+
+} // namespace inlay

@@ -1,0 +1,250 @@
+#!/usr/bin/env python3
+"""Kernels of collectives, with one thread for each rank, against numpy.
+
+    check_collectives.py make BIN FOLDER [cubin|cuda]   compiles the programs; needs no GPU
+    check_collectives.py emulate FOLDER CXX             runs their text on the CPU (emulation.h), with few rows
+    check_collectives.py gpu FOLDER [RANKS]             runs them on 2 or 4 GPUs of one host, with rounds and times
+
+Needs numpy; `gpu` needs libcuda and nvcc. All ranks must have the same bits: sums in float32 in the order of the ranks,
+rounded once.
+"""
+
+import ctypes
+import json
+import pathlib
+import shutil
+import sys
+import tempfile
+import threading
+from typing import NamedTuple
+
+import emulation
+from check_kernels import from_bf16, np, tiles_of, to_bf16, translate
+
+POISON, ROUNDS = 0x80008000, 3
+
+
+class Case(NamedTuple):
+    """One kernel, `step_exchange`: columns of a rank, of a row of the result, and the most rows of a step."""
+    ranks: int
+    columns: int
+    rows: int
+    type: str = "bf16"
+    gathered: int = 0  # 0: all_reduce
+    one_shot_bytes: int = 4096
+    multiprocessors: int = 2
+
+    def result_columns(self):
+        return self.gathered or self.columns
+
+    def exchange_words(self):
+        """Words of 16 bytes of one round's buffer, as docs/distributed.md has them."""
+        size = 4 if self.type == "f32" else 2
+        if self.gathered:
+            return self.ranks * self.rows * -(-self.columns * size // 16)
+        one_shot_rows = self.one_shot_bytes // (self.columns * size)
+        words = lambda rows: -(-rows * self.columns * size // 16)
+        one_shot = self.ranks * words(min(self.rows, one_shot_rows))
+        return one_shot if self.rows <= one_shot_rows else max(one_shot, 2 * self.ranks * -(-words(self.rows) // self.ranks))
+
+
+# Emulated: sums in one shot (up to 15 rows) and in two, threads that take several words, parts of a word at the end,
+# rows of a gather that are no multiple of 16 bytes, and ranks whose columns are cut off.
+SMALL = {
+    **{f"sum_{ranks}": Case(ranks, 136, 96) for ranks in (2, 4)},
+    "sum_3": Case(3, 20, 48, "f32", one_shot_bytes=400),
+    "sum_8": Case(8, 72, 8),
+    "squares_2": Case(2, 1, 70, "f32", one_shot_bytes=80),
+    "gather_2": Case(2, 64, 24, "f32", gathered=101),
+    "gather_4": Case(4, 36, 24, "bf16", gathered=144),
+    "cut_4": Case(4, 32, 8, "f32", gathered=65),
+}
+# On GPUs: as the compiler makes them for an H200, by bytes of a rank.
+LARGE = {
+    f"{kib}_KiB_{ranks}": Case(ranks, 4096, kib // 8, one_shot_bytes=(2048 if ranks == 2 else 512) * 1024, multiprocessors=132)
+    for ranks in (2, 4) for kib in (8, 64, 512, 2048, 16384)
+}
+
+
+def module(case):
+    x, y = f"tensor<?x{case.columns}x{case.type}>", f"tensor<?x{case.result_columns()}x{case.type}>"
+    op = f"llm.all_gather %x : ({x}) -> {y}" if case.gathered else f"llm.all_reduce %x : {x}"
+    costs = ("slots = 2, clustered_percent = 88, memory_bytes = 4400, cache_bytes = 5500, products = 2500, round_trip = 2500, "
+             "cluster_wait = 500, streaming_rows = 8, scaled_columns = 2048, split_norm_rows = 256, prefill_rows = 128, "
+             f"prefill_keys = 128, spread_sequences = 4, one_shot_pair_bytes = {case.one_shot_bytes}, "
+             f"one_shot_bytes = {case.one_shot_bytes}")
+    return f"""
+#target = #tile.target<sm_90a, multiprocessors = {case.multiprocessors}, shared_bytes = 233472, reserved_shared_bytes = 1024,
+                       block_shared_bytes = 232448, cost_model = <{costs}>>
+module attributes {{llm.model = {{max_model_len = 64 : i64}}, llm.ranks = {case.ranks} : i64, tile.target = #target}} {{
+  llm.weight @table : tensor<8x{case.columns}x{case.type}> from ["table"]
+  func.func @step(%ids: tensor<?xi32>, %batch: !llm.batch) -> {y}
+      attributes {{llm.entry = {{kind = "mixed", max_tokens = {case.rows} : i64, max_sequences = 1 : i64}}}} {{
+    %x = llm.group "x" family("rows") -> {x} {{
+      %v = llm.embedding %ids, @table : (tensor<?xi32>) -> {x}
+      llm.yield %v : {x}
+    }}
+    %y = llm.group "exchange" family("collective") -> {y} {{
+      %v = {op}
+      llm.yield %v : {y}
+    }}
+    return %y : {y}
+  }}
+}}
+"""
+
+
+def make(tools, folder, what):
+    for name, case in (SMALL | LARGE).items():
+        target = folder / name
+        target.mkdir(parents=True, exist_ok=True)
+        pipeline = "builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a},cse)"
+        translate(tools, target, tiles_of(tools, pipeline, module(case)), what)
+        (target / "step_x.cu").unlink()
+
+
+class PeerTable(ctypes.Structure):
+    """Declared in codegen/device/peers.h."""
+    _fields_ = [("exchange", ctypes.c_uint64 * 8), ("round_bytes", ctypes.c_uint64), ("rank", ctypes.c_uint32), ("ranks", ctypes.c_uint32),
+                ("timeout_ns", ctypes.c_uint64), ("round", ctypes.c_uint32), ("arrived", ctypes.c_uint32),
+                ("previous_bytes", ctypes.c_uint64), ("failed", ctypes.c_uint32), ("failed_round", ctypes.c_uint32)]
+
+
+def without_poison(words, type):
+    """What a rank sends of the bits `words`."""
+    return np.where(words == (POISON if type == "f32" else 0x8000), 0, words).astype(words.dtype)
+
+
+def reference(case, xs):
+    """The bits of the result, of the bits of all ranks."""
+    xs = [without_poison(x, case.type) for x in xs]
+    if case.gathered:
+        return np.concatenate(xs, axis=1)[:, :case.gathered]
+    floats = [x.view(np.float32) if case.type == "f32" else from_bf16(x) for x in xs]
+    with np.errstate(all="ignore"):
+        total = floats[0].copy()
+        for x in floats[1:]:
+            total = total + x
+    return without_poison(total.view(np.uint32) if case.type == "f32" else to_bf16(total), case.type)
+
+
+def random_bits(rng, case, rows):
+    """Numbers of different sizes, zeros of both signs, pairs of -0.0 and the float with their bits."""
+    x = (rng.standard_normal((rows, case.columns)) * 10.0 ** rng.integers(-20, 20, (rows, case.columns))).astype(np.float32)
+    x[rng.random(x.shape) < 0.1] = 0.0
+    x[rng.random(x.shape) < 0.2] *= -0.0
+    bits = x.view(np.uint32).copy() if case.type == "f32" else to_bf16(x)
+    if case.type == "f32":
+        bits[rng.random(x.shape) < 0.1] = POISON
+    return bits
+
+
+def aligned(bytes, fill):
+    raw = np.zeros(bytes + 512, np.uint8)
+    start = -raw.ctypes.data % 256
+    result = raw[start:start + bytes]
+    result[:] = fill
+    return result
+
+
+class EmulatedRanks:
+    """A thread and a copy of the kernel's library for each rank, with exchange memory that all of them write."""
+
+    def __init__(self, compiler, folder, case, scratch):
+        self.case, self.spec = case, json.loads((folder / "step_exchange.json").read_text())
+        sources = {"step_exchange": (folder / "step_exchange.cu").read_text()}
+        library = emulation.compile_kernels(compiler, sources, scratch / folder.name)
+        self.libraries = []
+        for rank in range(case.ranks):
+            copy = scratch / f"{folder.name}.rank{rank}.so"
+            shutil.copyfile(library, copy)
+            self.libraries.append(ctypes.CDLL(str(copy)))
+        self.round_bytes = -(-case.exchange_words() * 16 // 256) * 256
+        self.exchange = [aligned(ROUNDS * self.round_bytes, 0) for _ in range(case.ranks)]
+        self.tables = []
+        for rank in range(case.ranks):
+            self.exchange[rank].view(np.uint32)[:] = POISON
+            table = PeerTable(round_bytes=self.round_bytes, rank=rank, ranks=case.ranks, timeout_ns=60 * 10**9)
+            table.exchange[:case.ranks] = [memory.ctypes.data for memory in self.exchange]
+            self.tables.append(table)
+
+    def run(self, xs, in_place=False, absent=()):
+        """One round, without the ranks `absent`. Results have a row more than the step, filled with 7."""
+        rows, results = len(xs[0]), []
+        for x in xs:
+            y = aligned((rows + 1) * self.case.result_columns() * x.itemsize, 7).view(x.dtype).reshape(rows + 1, -1)
+            if in_place:
+                y[:rows] = x
+            results.append(y)
+        sizes = [rows, 1, 1, 1, 0, 0]
+        inputs = [aligned(x.nbytes, 0).view(x.dtype).reshape(x.shape) for x in xs]
+        for to, x in zip(inputs, xs):
+            to[...] = x
+
+        def run_rank(rank):
+            x, table = results[rank] if in_place else inputs[rank], self.tables[rank]
+            # Earlier launches write the rows, and the table at its end.
+            late = [emulation.LateWrite(x.ctypes.data, xs[rank].nbytes), emulation.LateWrite(ctypes.addressof(table), ctypes.sizeof(table))]
+            grid = [multiplier for _, _, multiplier in self.spec["grid"]]
+            emulation.run(self.libraries[rank], "step_exchange", [x.ctypes.data, results[rank].ctypes.data], sizes, grid,
+                          self.spec["block"], 1, 0, late=late, peers=ctypes.addressof(table))
+
+        threads = [threading.Thread(target=run_rank, args=(rank,)) for rank in range(self.case.ranks) if rank not in absent]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return results
+
+    def is_clear(self, round):
+        """Whether all buffers but that of `round` hold nothing but the poison, on all ranks."""
+        buffers = [memory.view(np.uint32).reshape(ROUNDS, -1) for memory in self.exchange]
+        return all((buffer[(round + i) % ROUNDS] == POISON).all() for buffer in buffers for i in (1, 2))
+
+
+def check_emulated(compiler, folder):
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, case in SMALL.items():
+            rng, ranks = np.random.default_rng(3), EmulatedRanks(compiler, folder / name, case, pathlib.Path(scratch))
+            sizes = [1, case.rows, 2, case.rows // 2, 1, case.rows, case.rows - 1, 3]
+            for round, rows in enumerate(sizes):
+                xs = [random_bits(rng, case, rows) for _ in range(case.ranks)]
+                in_place = round % 2 == 1 and not case.gathered
+                results, wanted = ranks.run(xs, in_place), reference(case, xs)
+                guard = np.full(case.result_columns() * wanted.itemsize, 7, np.uint8).view(wanted.dtype)
+                yield (f"{name}, round {round}: {rows} rows{' in place' if in_place else ''}",
+                       sum(int((y[:rows] != wanted).sum() + (y[rows] != guard).sum()) for y in results))
+                yield f"{name}, round {round}: buffers of other rounds", int(not ranks.is_clear(round))
+                yield (f"{name}, round {round}: tables",
+                       sum((t.round, t.arrived, t.failed) != (round + 1, 0, 0) or t.previous_bytes > ranks.round_bytes for t in ranks.tables))
+            # The last rank that has something to send does not come.
+            last = (-(-case.gathered // case.columns) if case.gathered else case.ranks) - 1
+            for table in ranks.tables:
+                table.timeout_ns = 20 * 10**6
+            ranks.run(xs, absent=[last])
+            yield (f"{name}: a rank that does not come",
+                   sum((t.failed, t.failed_round) != (last + 1, len(sizes)) for t in ranks.tables if t.rank != last))
+            ranks.tables[last].failed = 1
+            results = ranks.run(xs)
+            yield f"{name}: rounds after a failure write nothing", sum(int((y.view(np.uint8) != 7).sum()) for y in results)
+
+
+def main():
+    what, rest = sys.argv[1], sys.argv[2:]
+    if what == "make":
+        make(pathlib.Path(rest[0]), pathlib.Path(rest[1]), rest[2] if len(rest) > 2 else "cubin")
+        return 0
+    if what == "gpu":
+        from check_collectives_gpu import check_gpu  # needs libcuda and nvcc
+        checks = check_gpu(pathlib.Path(rest[0]), int(rest[1]) if len(rest) > 1 else None)
+    else:
+        checks = check_emulated(rest[1], pathlib.Path(rest[0]))
+    failures = 0
+    for name, wrong in checks:
+        failures += wrong != 0
+        print(f"{'FAIL' if wrong else 'ok  '} {name}" + (f": {wrong} wrong" if wrong else ""), flush=True)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
