@@ -139,6 +139,15 @@ private:
           fmt::format("--tune is for --pipeline-parallel-size 1, found {}: tune without it, which measures the same "
                       "kernels, and compile with the tuning file then",
                       request.parallel.pipeline));
+    bool isForGpu = llvm::any_of(request.targets, [](const std::string &target) { return target != "cpu"; });
+    if (isForGpu && request.parallel.pipeline > 1)
+      return absl::InvalidArgumentError(
+          fmt::format("--pipeline-parallel-size is {}, expected 1 for GPU targets; divide the model with "
+                      "--tensor-parallel-size",
+                      request.parallel.pipeline));
+    if (isForGpu && request.parallel.tensor > tile::kMostExchangeRanks)
+      return absl::InvalidArgumentError(fmt::format("--tensor-parallel-size is {}, expected at most {} for GPU targets",
+                                                    request.parallel.tensor, tile::kMostExchangeRanks));
     hf::CheckpointOptions options = checkpointOptionsOf(request);
     if (!request.output.empty() && fs::exists(request.output) && !request.overwrite &&
         request.emit == EmitStage::Bundle && !request.dryRun)
@@ -420,10 +429,6 @@ private:
     for (auto program : result.tiles->getOps<tile::ProgramOp>()) {
       if (isLibraryProduct(program) && failed(addLibraryProduct(result, program)))
         return diagnostics.failure("describing a library product");
-      if (tile::CollectiveOp collective = tile::CollectiveOp::of(program)) {
-        result.kernels.push_back({program, {}, {}});
-        result.manifestKernels.push_back(describeCollective(program, collective));
-      }
     }
     for (CudaKernel &kernel : compiled->kernels) {
       cuda::KernelOp op = kernel.op;
@@ -444,6 +449,11 @@ private:
                                                           {"spill_bytes", kernel.spillBytes},
                                                           {"nvrtc_ms", kernel.nvrtcMilliseconds},
                                                           {"traffic", describeTraffic(program)}});
+      if (tile::CollectiveOp collective = tile::CollectiveOp::of(program)) {
+        llvm::json::Object &entry = *result.manifestKernels.back().getAsObject();
+        entry["collective"] = tile::stringifyCollectiveKind(collective.getKind()).str();
+        entry["exchange_bytes"] = collective.getExchangeBytes(tile::targetOf(collective));
+      }
       std::string stem = llvm::formatv("kernels/{0}/{1}", target, name);
       bundle.files.emplace_back(stem + ".cu", std::move(kernel.source));
       bundle.files.emplace_back(stem + ".ptx", std::move(kernel.ptx));

@@ -284,22 +284,6 @@ buildLibraryProduct(flatbuffers::FlatBufferBuilder &fb, tile::ProgramOp program,
                                           &*input, &*weight, &*output, product.residual ? &*residual : nullptr);
 }
 
-/// What ranks do together; `views` are those of the program.
-static FailureOr<flatbuffers::Offset<plan::Collective>> buildCollective(flatbuffers::FlatBufferBuilder &fb,
-                                                                        tile::CollectiveOp collective) {
-  tile::ViewType input = collective.getInput().getType();
-  FailureOr<plan::DataType> type = dataType(collective, input.getElementType());
-  if (failed(type))
-    return failure();
-  bool gathers = collective.getKind() == tile::CollectiveKind::AllGather;
-  static_assert(static_cast<int>(tile::CollectiveKind::AllReduce) == plan::CollectiveOp_AllReduce &&
-                static_cast<int>(tile::CollectiveKind::AllGather) == plan::CollectiveOp_AllGather);
-  return plan::CreateCollective(fb, static_cast<plan::CollectiveOp>(collective.getKind()),
-                                static_cast<plan::Extent>(*input.getExtent()),
-                                static_cast<uint32_t>(input.getShape()[1]), *type, /*peer=*/0,
-                                gathers ? static_cast<uint32_t>(collective.getOutput().getType().getShape()[1]) : 0);
-}
-
 static flatbuffers::Offset<plan::Code> buildCode(flatbuffers::FlatBufferBuilder &fb, cuda::KernelOp kernel) {
   if (!kernel)
     return plan::CreateCode(fb);
@@ -311,6 +295,28 @@ static flatbuffers::Offset<plan::Code> buildCode(flatbuffers::FlatBufferBuilder 
                                 maps ? maps.size() : 0);
 }
 
+/// What ranks do together; `kernel` is null where a communicator does it.
+static FailureOr<flatbuffers::Offset<plan::Collective>>
+buildCollective(flatbuffers::FlatBufferBuilder &fb, tile::CollectiveOp collective, cuda::KernelOp kernel) {
+  tile::ViewType input = collective.getInput().getType();
+  FailureOr<plan::DataType> type = dataType(collective, input.getElementType());
+  if (failed(type))
+    return failure();
+  bool gathers = collective.getKind() == tile::CollectiveKind::AllGather;
+  static_assert(static_cast<int>(tile::CollectiveKind::AllReduce) == plan::CollectiveOp_AllReduce &&
+                static_cast<int>(tile::CollectiveKind::AllGather) == plan::CollectiveOp_AllGather);
+  flatbuffers::Offset<plan::Code> code;
+  uint64_t exchangeBytes = 0;
+  if (kernel) {
+    code = buildCode(fb, kernel);
+    exchangeBytes = static_cast<uint64_t>(collective.getExchangeBytes(tile::targetOf(collective)));
+  }
+  return plan::CreateCollective(
+      fb, static_cast<plan::CollectiveOp>(collective.getKind()), static_cast<plan::Extent>(*input.getExtent()),
+      static_cast<uint32_t>(input.getShape()[1]), *type, /*peer=*/0,
+      gathers ? static_cast<uint32_t>(collective.getOutput().getType().getShape()[1]) : 0, code, exchangeBytes);
+}
+
 static FailureOr<flatbuffers::Offset<plan::Kernel>> buildKernel(flatbuffers::FlatBufferBuilder &fb,
                                                                 const KernelFacts &facts) {
   FailureOr<std::vector<plan::View>> views = viewsOf(facts.program);
@@ -318,7 +324,7 @@ static FailureOr<flatbuffers::Offset<plan::Kernel>> buildKernel(flatbuffers::Fla
     return failure();
   std::string name = facts.name().str();
   if (tile::CollectiveOp collective = tile::CollectiveOp::of(facts.program)) {
-    FailureOr<flatbuffers::Offset<plan::Collective>> body = buildCollective(fb, collective);
+    FailureOr<flatbuffers::Offset<plan::Collective>> body = buildCollective(fb, collective, facts.kernel);
     if (failed(body))
       return failure();
     return plan::CreateKernelDirect(fb, name.c_str(), &*views, plan::KernelBody_Collective, body->Union());

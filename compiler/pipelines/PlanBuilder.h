@@ -19,7 +19,7 @@
 namespace inlay {
 
 /// What a target runs for a program: a kernel of the cuda dialect, a library call, or, if both are empty, a function of
-/// the cpu library or the collective that the program is.
+/// the cpu library or the collective that the program is and that a communicator runs.
 struct KernelFacts {
   tile::ProgramOp program;
   cuda::KernelOp kernel;

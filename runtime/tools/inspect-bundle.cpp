@@ -240,7 +240,8 @@ void PrintText(const ordered_json &bundle) {
     std::vector<const char *> facts;
     for (auto [key, title] :
          {std::pair("threads", "threads"), std::pair("cluster", "cluster"), std::pair("registers", "registers"),
-          std::pair("shared_bytes", "shared"), std::pair("spill_bytes", "spills"), std::pair("stack_bytes", "stack")})
+          std::pair("shared_bytes", "shared"), std::pair("spill_bytes", "spills"), std::pair("stack_bytes", "stack"),
+          std::pair("exchange_bytes", "exchange")})
       if (std::any_of(target["kernels"].begin(), target["kernels"].end(),
                       [key = key](const ordered_json &kernel) { return kernel.contains(key); })) {
         facts.push_back(key);

@@ -100,7 +100,8 @@ def make(tools, folder, what):
         target.mkdir(parents=True, exist_ok=True)
         pipeline = "builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a},cse)"
         translate(tools, target, tiles_of(tools, pipeline, module(case)), what)
-        (target / "step_x.cu").unlink()
+        for other in target.glob("step_x.*"):
+            other.unlink()
 
 
 class PeerTable(ctypes.Structure):
