@@ -309,7 +309,6 @@ void CudaRanks::CloseAll() {
   for (uint32_t rank = 0; rank < size(); ++rank) {
     if (!gpus_[rank].context)
       continue;
-    api_->ContextSetCurrent(gpus_[rank].context);
     ClosePeers(rank);
     if (gathered_[rank] && !IsStuck())
       api_->MemFree(gathered_[rank]);
@@ -327,6 +326,7 @@ void CudaRanks::ClosePeers(uint32_t rank) {
       exchange_[rank]->Leak();
     return;
   }
+  api_->ContextSetCurrent(gpus_[rank].context);
   exchange_[rank].reset();
   if (tables_[rank])
     api_->MemFree(tables_[rank]);

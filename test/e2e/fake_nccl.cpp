@@ -1,8 +1,7 @@
 // A libnccl.so.2 for tests with the fake driver. The ranks are threads of this process, or one thread between
 // ncclGroupStart() and ncclGroupEnd(). An operation runs when it is enqueued, or when its graph is launched, and waits
-// for those of the other ranks. Sums are of F32 and BF16. With FAKE_NCCL=wrong sums are wrong, with
-// FAKE_NCCL=alone an operation never ends, until the communicators are aborted. The end of the process writes to
-// FAKE_NCCL_LOG how many operations ran.
+// for those of the other ranks. Sums are of F32 and BF16. With FAKE_NCCL=wrong sums are wrong. The end of the process
+// writes to the file FAKE_NCCL_LOG how many operations ran.
 #include "fake_driver.h"
 
 #include <atomic>
@@ -149,8 +148,7 @@ void RunAll(std::vector<Operation> operations) {
       std::lock_guard lock(clique.mutex);
       clique.from[static_cast<size_t>(operation.communicator->rank)] = static_cast<const std::byte *>(operation.from);
     }
-    if (!Is("alone"))
-      Arrive(clique, &Clique::arrived);
+    Arrive(clique, &Clique::arrived);
   }
   for (size_t i = 0; i < operations.size(); ++i) {
     if (!Meet(*operations[i].communicator->clique, &Clique::arrived, numbers[i]))

@@ -1,6 +1,6 @@
 """Ranks of a bundle for sm_90a, each on a GPU of its own, on a machine without a GPU: the fake driver has two. The kernels are
-emulated as in emulated_model_test.py, and fake_nccl.cpp sums and gathers, in CUDA graphs too. The tokens and logits must be those
-of transformers. Then the errors: too few GPUs, no NCCL, GPUs and ranks that do not answer. Needs NVRTC."""
+emulated as in emulated_model_test.py, those that exchange through peer memory too, or fake_nccl.cpp sums and gathers, with and
+without CUDA graphs. The tokens and logits must be those of transformers. Then the errors: too few GPUs, no NCCL, GPUs and ranks that do not answer. Needs NVRTC."""
 
 import json
 import os
@@ -24,8 +24,6 @@ class Machine:
 
     def __init__(self, t: tools.Tools, driver: pathlib.Path, nccl: pathlib.Path, bundle: pathlib.Path):
         self.t, self.driver, self.nccl, self.bundle = t, driver, nccl, bundle
-        self.has_code = any("exchange_bytes" in kernel for target in json.loads(t.checked("inspect-bundle", bundle, "--json"))["targets"]
-                            for kernel in target["kernels"])
 
     def __call__(self, run, **environment):
         """Calls `run` with the environment."""
@@ -42,7 +40,7 @@ class Machine:
               **environment) -> None:
         """Expects that run-model ends with an error. Without FAKE_KERNELS, kernels do nothing."""
         result = self(lambda: self.t.run("run-model", bundle or self.bundle, "--prompt-ids", "3,4", "--max-tokens", 4, "-q", "--nccl",
-                                         nccl or self.nccl, "--distributed-timeout", 1, *flags), **environment)
+                                         nccl or self.nccl, "--distributed-timeout", 3, *flags), **environment)
         missing = [text for text in expected if text not in result.stderr]
         if result.returncode != 1 or missing:
             tools.fail(f"{what}: expected exit code 1 and {missing}, found {result.returncode}: {result.stderr}")
@@ -54,6 +52,7 @@ def compare(t: tools.Tools, machine: Machine, model: pathlib.Path, library: path
     prompts = [golden["prompt_ids"] + golden["greedy_ids"][:start] for start in STARTS]
     arguments = type("Arguments", (), {"out": t.scratch, "bin": t.binaries})
     log = t.scratch / "operations"
+    log.unlink(missing_ok=True)
     outputs = machine(lambda: correctness.generate(
         arguments, machine.bundle, "sm_90a", len(logits[0]), prompts, "--kv-cache-memory-bytes", 3 << 20, "--nccl", machine.nccl,
         "--distributed-backend", backend, "--distributed-timeout", 200, *flags, steps=STEPS),
@@ -73,8 +72,8 @@ def compare(t: tools.Tools, machine: Machine, model: pathlib.Path, library: path
     if not error <= 1.5 * golden["bf16_error"] or not worst <= 1.5 * max(row_errors):
         tools.fail(f"{backend}: expected at most {1.5 * golden['bf16_error']:.1e} and {1.5 * max(row_errors):.1e}")
     # NCCL is checked with two operations of each rank when it is connected.
-    if backend == "nccl" and operations <= 4:
-        tools.fail(f"nccl: expected more than 4 operations, found {operations}")
+    if operations <= 4 if backend == "nccl" else operations > 0:
+        tools.fail(f"{backend}: expected {'more than 4' if backend == 'nccl' else 'no'} operations of NCCL, found {operations}")
 
 
 def errors(t: tools.Tools, machine: Machine, model: pathlib.Path) -> None:
@@ -85,16 +84,29 @@ def errors(t: tools.Tools, machine: Machine, model: pathlib.Path) -> None:
     machine.fails("no peer access", ["--distributed-backend peer: GPU 0 cannot access the memory of GPU 1"], "--distributed-backend", "peer",
                   FAKE_NO_PEER="0:1")
     machine.fails("wrong sums", ["rank 0 has a wrong sum of a number of each rank"], "--distributed-backend", "nccl", FAKE_NCCL="wrong")
-    machine.fails("a GPU that does not answer", ["rank 1: GPU 1 has not finished the step after 1 s (--distributed-timeout)"],
+    machine.fails("a GPU that does not answer", ["rank 1: GPU 1 has not finished the step after 3 s (--distributed-timeout)"],
                   "--distributed-backend", "nccl", FAKE_STUCK="1:kernel")
-    if machine.has_code:
-        machine.fails("a rank that does not deliver", ["rank 1: rank 0 has not delivered its part of '", "in round 1 of the exchange"],
-                      "--distributed-backend", "peer", FAKE_FAILED="1:0:1")
-        machine.fails("wrong bytes", ["GPU 1 writes to the memory of GPU 0: byte 0 of", "ACS"], "--distributed-backend", "peer",
-                      FAKE_BROKEN="1:0")
+    machine.fails("a rank that does not deliver", ["rank 1: rank 0 has not delivered its part of '", "in round 1 of the exchange"],
+                  "--distributed-backend", "peer", FAKE_FAILED="1:0:1")
+    machine.fails("wrong bytes", ["GPU 1 writes to the memory of GPU 0: byte 0 of", "ACS"], "--distributed-backend", "peer",
+                  FAKE_BROKEN="1:0")
     stages = t.scratch / "stages.inlay"
     t.checked("compile-model", model, "-o", stages, *FLAGS, "-pp", 2)
+    four = t.scratch / "four.inlay"
+    t.checked("compile-model", model, "-o", four, *FLAGS, "-tp", 4)
+    machine.fails("sums whose order depends on the step", ["--deterministic: 4 ranks exchange with NCCL", "--distributed-backend peer"],
+                  "--deterministic", "--distributed-backend", "nccl", bundle=four, FAKE_GPUS="4")
     machine.fails("stages", ["the bundle has 2 stages, which run on the target cpu only"], bundle=stages)
+
+
+def tools_name_gpus(t: tools.Tools, machine: Machine) -> None:
+    """bench-model says where the ranks run. Kernels do nothing here."""
+    flags = ("-p", 0, "-n", 2, "-r", 1, "--nccl", machine.nccl, "--distributed-backend", "nccl")
+    where = "GPUs 0, 1 through NCCL 2.28.9"
+    text = machine(lambda: t.checked("bench-model", machine.bundle, *flags))
+    report = json.loads(machine(lambda: t.checked("bench-model", machine.bundle, *flags, "--json")))
+    if f"2 ranks: {where}" not in text or (report["ranks"], report["distributed"]) != (2, where):
+        tools.fail(f"bench-model: expected 2 ranks: {where}, found {text} and {report}")
 
 
 def test(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, nccl: pathlib.Path, fixtures: pathlib.Path) -> None:
@@ -103,11 +115,11 @@ def test(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, nccl: pat
         sys.exit(77)
     machine = Machine(t, driver, nccl, bundle)
     errors(t, machine, model)
+    tools_name_gpus(t, machine)
     library = emulation.compile_bundle(str(compiler), bundle, t.scratch / model.name, None, optimization="-O1")
-    compare(t, machine, model, library, "nccl")
-    compare(t, machine, model, library, "nccl", "--enforce-eager")
-    if machine.has_code:
-        compare(t, machine, model, library, "peer")
+    for backend in ("peer", "nccl"):
+        compare(t, machine, model, library, backend)
+        compare(t, machine, model, library, backend, "--enforce-eager")
 
 
 tools.main(test)
