@@ -1,0 +1,155 @@
+// How processes of ranks find each other, share memory and talk. Here each is a thread, since nothing but the sockets
+// and the memory connects them.
+#include "runtime/distributed/rank_processes.h"
+
+#include <future>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+namespace inlay {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr uint64_t kBytes = 8192;
+
+std::string NewName() {
+  static int names = 0;
+  return "inlay-rank-processes-test-" + std::to_string(getpid()) + "-" + std::to_string(++names);
+}
+
+using Connected = absl::StatusOr<std::unique_ptr<RankProcesses>>;
+
+std::future<Connected> Begin(RankProcesses::Place place, std::string purpose = "a test") {
+  return std::async(std::launch::async, [=] { return RankProcesses::Connect(place, purpose, kBytes); });
+}
+
+// Two processes that are connected.
+class TwoProcesses : public ::testing::Test {
+protected:
+  TwoProcesses() {
+    const std::string name = NewName();
+    std::future<Connected> other = Begin({1, 2, name}); // it waits for rank 0
+    std::this_thread::sleep_for(20ms);
+    Connected one = Begin({0, 2, name}).get(), two = other.get();
+    EXPECT_TRUE(one.ok() && two.ok()) << one.status() << two.status();
+    first = *std::move(one);
+    second = *std::move(two);
+  }
+  std::shared_ptr<RankGroup> Group(const RankProcesses &processes) const {
+    return std::make_shared<RankGroup>(2, 1s, board, processes.rank());
+  }
+
+  std::shared_ptr<RankBoard> board = std::make_shared<RankBoard>();
+  std::unique_ptr<RankProcesses> first, second;
+};
+
+TEST_F(TwoProcesses, ShareMemory) {
+  ASSERT_NE(first->memory().get(), second->memory().get());
+  EXPECT_EQ(first->memory().get()[kBytes - 1], std::byte{0});
+  second->memory().get()[kBytes - 1] = std::byte{7};
+  EXPECT_EQ(first->memory().get()[kBytes - 1], std::byte{7});
+}
+
+TEST_F(TwoProcesses, ExchangeTexts) {
+  auto other = std::async(std::launch::async, [&] { return *second->ExchangeTexts("second"); });
+  EXPECT_THAT(*first->ExchangeTexts("first"), ElementsAre("first", "second"));
+  EXPECT_THAT(other.get(), ElementsAre("first", "second"));
+}
+
+TEST_F(TwoProcesses, SendMessagesAndEnd) {
+  std::shared_ptr<RankGroup> group = Group(*first), other = Group(*second);
+  std::promise<std::string> answer;
+  first->Start(group, [&](uint32_t rank, const Message &message) {
+    EXPECT_EQ(rank, 1u);
+    EXPECT_EQ(message.kind, 4u);
+    answer.set_value(message.payload);
+    return absl::OkStatus();
+  });
+  second->Start(other);
+  const std::string large(3 << 20, 'x'); // more than a socket holds
+  std::thread receiver([&] {
+    absl::StatusOr<Message> message = second->Receive();
+    ASSERT_TRUE(message.ok()) << message.status();
+    EXPECT_EQ(message->kind, 3u);
+    EXPECT_TRUE(message->payload == large);
+    EXPECT_TRUE(second->Send(4, "answer").ok());
+    message = second->Receive();
+    ASSERT_TRUE(message.ok()) << message.status();
+    EXPECT_EQ(message->kind, 5u);
+    second->Leave();
+  });
+  EXPECT_TRUE(first->SendToAll(3, large).ok());
+  EXPECT_EQ(answer.get_future().get(), "answer");
+  first->End(5);
+  receiver.join();
+  EXPECT_FALSE(group->has_failed());
+  EXPECT_FALSE(other->has_failed());
+}
+
+// The failure of a group when the other process has ended.
+std::string FailureOf(RankGroup &group) {
+  for (int i = 0; i < 500 && !group.has_failed(); ++i)
+    std::this_thread::sleep_for(10ms);
+  return std::string(group.failure().message());
+}
+
+TEST_F(TwoProcesses, TheEndOfRank0FailsTheGroup) {
+  std::shared_ptr<RankGroup> group = Group(*second);
+  second->Start(group);
+  first.reset();
+  EXPECT_THAT(FailureOf(*group),
+              AllOf(HasSubstr("the process of rank 0 (id "), HasSubstr("): it has ended; the engine cannot continue")));
+}
+
+TEST_F(TwoProcesses, TheEndOfAnotherRankFailsTheGroup) {
+  std::shared_ptr<RankGroup> group = Group(*first);
+  first->Start(group, [](uint32_t, const Message &) { return absl::OkStatus(); });
+  second.reset();
+  EXPECT_THAT(FailureOf(*group),
+              AllOf(HasSubstr("the process of rank 1 (id "), HasSubstr("): it has ended; the engine cannot continue")));
+}
+
+TEST_F(TwoProcesses, AProcessThatDoesNotReadFailsTheGroup) {
+  std::shared_ptr<RankGroup> group = Group(*first);
+  first->Start(group, [](uint32_t, const Message &) { return absl::OkStatus(); });
+  EXPECT_THAT(std::string(first->SendToAll(3, std::string(64 << 20, 'x')).message()),
+              HasSubstr("): it does not read its messages; the engine cannot continue"));
+}
+
+TEST(RankProcesses, RefuseOthers) {
+  struct {
+    RankProcesses::Place first, second;
+    const char *purpose;
+    const char *message;
+  } cases[] = {
+      {{0, 2, NewName()}, {1, 2, ""}, "another test", "rank 1 runs another test, but rank 0 runs a test; give all"},
+      {{0, 2, NewName()}, {1, 3, ""}, "a test", "rank 1 is one of 3 ranks, but rank 0 of 2"},
+      {{0, 2, NewName()}, {5, 2, ""}, "a test", "rank 5 is there twice, or is none of them"},
+  };
+  for (auto &one : cases) {
+    one.second.rendezvous = one.first.rendezvous;
+    std::future<Connected> first = Begin(one.first), second = Begin(one.second, one.purpose);
+    EXPECT_THAT(std::string(first.get().status().message()), HasSubstr(one.message));
+    EXPECT_THAT(std::string(second.get().status().message()), HasSubstr(one.message));
+  }
+}
+
+TEST(RankProcesses, NamesBelongToOneEngine) {
+  const std::string name = NewName();
+  std::future<Connected> first = Begin({0, 2, name});
+  std::this_thread::sleep_for(50ms);
+  Connected again = Begin({0, 2, name}).get();
+  EXPECT_EQ(again.status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(again.status().message()),
+              HasSubstr("another process is rank 0 of --rendezvous " + name + "; give each engine its own name"));
+  Connected second = Begin({1, 2, name}).get();
+  EXPECT_TRUE(second.ok()) << second.status();
+  EXPECT_TRUE(first.get().ok());
+}
+
+} // namespace
+} // namespace inlay
