@@ -32,8 +32,9 @@ std::optional<cuda::Count> countOf(mlir::AffineExpr expr);
 mlir::FailureOr<cuda::GridAttr> gridOf(tile::ProgramOp program);
 
 /// Adds the kernel's parameters as contract and plan know them: a pointer for each view, named after the argument,
-/// `maps` tensor maps, the step's sizes, and for a collective the rank's PeerTable; and an empty body. Weights and metadata are readonly; each pointer has the
-/// view's provenance. The grid is the program's (gridOf, which may fail), until the lowering replaces it.
+/// `maps` tensor maps, the step's sizes, and for a collective the rank's PeerTable; and an empty body. Weights and
+/// metadata are readonly; each pointer has the view's provenance. The grid is the program's (gridOf, which may fail),
+/// until the lowering replaces it.
 mlir::FailureOr<cuda::KernelOp> createKernel(tile::ProgramOp program, mlir::OpBuilder &builder, int64_t threads,
                                              unsigned maps = 0);
 
