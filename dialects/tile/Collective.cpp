@@ -1,0 +1,86 @@
+//===- Collective.cpp - what ranks do together ----------------------------===//
+//
+// The verifier of tile.collective, and the size of its kernel.
+//
+//===----------------------------------------------------------------------===//
+
+#include "dialects/tile/Tile.h"
+
+using namespace mlir;
+using namespace inlay::tile;
+
+CollectiveOp CollectiveOp::of(ProgramOp program) {
+  auto all = program.getOps<CollectiveOp>();
+  return all.empty() ? CollectiveOp() : *all.begin();
+}
+
+LogicalResult CollectiveOp::verify() {
+  ViewType input = getInput().getType(), output = getOutput().getType();
+  if (input.getRank() != 2 || output.getRank() != 2 || !input.getExtent() || input.getExtent() != output.getExtent() ||
+      input.getElementType() != output.getElementType())
+    return emitOpError() << "is of rows of one size of the step and one type, found " << input << " and " << output;
+  if (getKind() == CollectiveKind::AllReduce && input.getShape()[1] != output.getShape()[1])
+    return emitOpError() << "writes " << output.getShape()[1] << " columns of " << input.getShape()[1];
+  if (!llvm::hasNItems(getOperation()->getBlock()->without_terminator(), 1))
+    return emitOpError() << "is in a program with other ops, expected a program of its own";
+  ExchangeAttr exchange = getExchange().value_or(ExchangeAttr());
+  if (!exchange)
+    return success();
+  Type element = input.getElementType();
+  if (!element.isF32() && !element.isF16() && !element.isBF16())
+    return emitOpError() << "exchanges " << element << " through kernels, expected f32, f16 or bf16";
+  if (output.getShape()[1] > exchange.getRanks() * input.getShape()[1])
+    return emitOpError() << "writes " << output.getShape()[1] << " columns, but " << exchange.getRanks()
+                         << " ranks have " << input.getShape()[1] << " each";
+  return success();
+}
+
+LogicalResult ExchangeAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t ranks, int64_t rows) {
+  if (ranks < 2 || ranks > kMostExchangeRanks)
+    return emitError() << "kernels of " << ranks << " ranks cannot exchange rows, expected 2 to " << kMostExchangeRanks;
+  if (rows < 1)
+    return emitError() << "ranks exchange at least 1 row, found " << rows;
+  return success();
+}
+
+/// Bytes that a rank pushes at a time.
+static constexpr int64_t kWordBytes = 16;
+
+/// What a rank has of a row.
+static int64_t rowBytesOf(CollectiveOp op) {
+  ViewType input = op.getInput().getType();
+  return input.getShape()[1] * input.getElementType().getIntOrFloatBitWidth() / 8;
+}
+
+/// What a rank has of `rows` rows, in words. Rows of sums follow each other without gaps.
+static int64_t wordsOf(CollectiveOp op, int64_t rows) {
+  return op.getKind() == CollectiveKind::AllReduce ? llvm::divideCeil(rows * rowBytesOf(op), kWordBytes)
+                                                   : rows * llvm::divideCeil(rowBytesOf(op), kWordBytes);
+}
+
+int64_t CollectiveOp::getOneShotRows(TargetAttr target) {
+  CostModelAttr costs = target.costs();
+  return (getExchangeAttr().getRanks() == 2 ? costs.getOneShotPairBytes() : costs.getOneShotBytes()) /
+         rowBytesOf(*this);
+}
+
+int64_t CollectiveOp::getExchangeBytes(TargetAttr target) {
+  int64_t ranks = getExchangeAttr().getRanks(), rows = getExchangeAttr().getRows();
+  if (getKind() == CollectiveKind::AllGather)
+    return ranks * wordsOf(*this, rows) * kWordBytes;
+  int64_t oneShot = getOneShotRows(target), bytes = ranks * wordsOf(*this, std::min(rows, oneShot)) * kWordBytes;
+  if (rows <= oneShot)
+    return bytes;
+  // A part of the elements from each rank, and the sums of all parts.
+  return std::max(bytes, 2 * ranks * static_cast<int64_t>(llvm::divideCeil(wordsOf(*this, rows), ranks)) * kWordBytes);
+}
+
+int64_t CollectiveOp::getThreads(TargetAttr target) {
+  constexpr int64_t few = 256, many = 512;
+  return wordsOf(*this, getExchangeAttr().getRows()) <= few * target.getMultiprocessors() ? few : many;
+}
+
+int64_t CollectiveOp::getBlocks(TargetAttr target) {
+  int64_t words = wordsOf(*this, getExchangeAttr().getRows());
+  return std::min<int64_t>(llvm::divideCeil(words, getThreads(target)), target.getMultiprocessors());
+}
