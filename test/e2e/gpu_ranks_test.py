@@ -90,13 +90,10 @@ def errors(t: tools.Tools, machine: Machine, model: pathlib.Path) -> None:
                   "--distributed-backend", "peer", FAKE_FAILED="1:0:1")
     machine.fails("wrong bytes", ["GPU 1 writes to the memory of GPU 0: byte 0 of", "ACS"], "--distributed-backend", "peer",
                   FAKE_BROKEN="1:0")
-    stages = t.scratch / "stages.inlay"
-    t.checked("compile-model", model, "-o", stages, *FLAGS, "-pp", 2)
     four = t.scratch / "four.inlay"
     t.checked("compile-model", model, "-o", four, *FLAGS, "-tp", 4)
     machine.fails("sums whose order depends on the step", ["--deterministic: 4 ranks exchange with NCCL", "--distributed-backend peer"],
                   "--deterministic", "--distributed-backend", "nccl", bundle=four, FAKE_GPUS="4")
-    machine.fails("stages", ["the bundle has 2 stages, which run on the target cpu only"], bundle=stages)
 
 
 def tools_name_gpus(t: tools.Tools, machine: Machine) -> None:
