@@ -66,6 +66,20 @@ RankGroup::Clock::duration TimeoutOf(const EngineOptions &options) {
       std::chrono::duration<double>(options.distributed_timeout));
 }
 
+// A bundle that could run on a GPU must not run on the cpu because of the way in which it was started.
+absl::Status CheckTargetOfProcesses(const Bundle &bundle, const EngineOptions &options) {
+  std::string found = options.target;
+  for (const plan::Target *target : *bundle.plan().targets())
+    if (options.target.empty() && target->name()->string_view() != "cpu")
+      found = target->name()->str();
+  if (found.empty() || found == "cpu")
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("{}: ranks in processes of their own run on the target cpu, found {}; start one process, which runs "
+                  "all ranks, or give --target cpu",
+                  bundle.path(), found));
+}
+
 } // namespace
 
 ModelRanks::ModelRanks() = default;
@@ -77,6 +91,13 @@ absl::Status ModelRanks::OpenRank(std::shared_ptr<const Bundle> bundle, const En
   own.threads = ThreadsOfRank(options.threads, bundle->plan().ranks());
   RankLinks links;
   if (bundle->plan().ranks() > 1 || options.process.ranks > 1) {
+    if (absl::Status status = CheckTargetOfProcesses(*bundle, options); !status.ok())
+      return status;
+    if (options.distributed_backend != "auto")
+      return absl::InvalidArgumentError(fmt::format(
+          "--distributed-backend {} is for GPUs, but ranks in processes of their own run on the target cpu; "
+          "remove the option",
+          options.distributed_backend));
     absl::StatusOr<std::unique_ptr<RankProcesses>> processes = ConnectProcesses(*bundle, options.process);
     if (!processes.ok())
       return processes.status();
@@ -90,11 +111,6 @@ absl::Status ModelRanks::OpenRank(std::shared_ptr<const Bundle> bundle, const En
   if (!model.ok())
     return model.status();
   models_.push_back(*std::move(model));
-  if (processes_ && !first().is_cpu())
-    return absl::InvalidArgumentError(fmt::format(
-        "{}: ranks in processes of their own run on the target cpu, found {}; start one process, which runs "
-        "all ranks, or give --target cpu",
-        bundle->path(), first().target_name()));
   if (processes_)
     threads_ = std::make_unique<RankThreads>(group_, processes_->rank(), 1);
   return absl::OkStatus();
@@ -209,7 +225,7 @@ uint64_t ModelRanks::LargestPageBytes() const {
 std::string ModelRanks::Describe() const {
   if (processes_)
     return fmt::format("{} processes of ranks in shared memory", ranks());
-  if (size() == 1)
+  if (ranks() == 1)
     return "";
   return first().is_cpu() ? fmt::format("{} threads of ranks in host memory", size()) : gpus_->Describe();
 }

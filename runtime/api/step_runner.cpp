@@ -219,7 +219,7 @@ absl::StatusOr<StepResult> StepRunner::Collect(const LaunchedStep &step) {
   for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
     LoadedModel &model = ranks_.rank(rank);
     if (absl::Status status = model.device().WaitForEvent(step.command->events[rank]); !status.ok()) {
-      if (ranks_.size() == 1)
+      if (ranks_.ranks() == 1)
         return status;
       failures += fmt::format("rank {}: {}; ", rank, std::string(status.message()));
     }

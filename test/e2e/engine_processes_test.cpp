@@ -140,6 +140,7 @@ TEST_P(EngineProcesses, GiveTheBitsOfThreads) {
   for (const SamplingParams &sampling : {Greedy(24), Sampled(24), edited, guided})
     ExpectEqual(AllAtOnce(*processes.engine, sampling), AllAtOnce(*threads, sampling));
   EXPECT_EQ(processes.engine->Stats().ranks, GetParam().ranks);
+  EXPECT_THAT(processes.engine->Stats().distributed, HasSubstr("processes of ranks in shared memory"));
   ExpectOrderlyEnd(processes);
 }
 
@@ -274,6 +275,16 @@ TEST(EngineProcesses, OptionsMustBeEqual) {
   options.process = {0, 3, "inlay-test-unused"};
   EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_RANKS_BUNDLE, options).status().message()),
               HasSubstr("3 processes run " INLAY_TEST_RANKS_BUNDLE ", but it was compiled for 2 ranks"));
+  options.process = {0, 2, "inlay-test-unused"};
+  options.target = "sm_90a";
+  EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_RANKS_BUNDLE, options).status().message()),
+              HasSubstr("ranks in processes of their own run on the target cpu, found sm_90a; start one process"));
+  options.target = "cpu";
+  options.distributed_backend = "nccl";
+  EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_RANKS_BUNDLE, options).status().message()),
+              HasSubstr("--distributed-backend nccl is for GPUs, but ranks in processes of their own run on the target "
+                        "cpu"));
+  options.distributed_backend = "auto";
   options.process = {1, 1, ""};
   EXPECT_THAT(std::string(Engine::RunRank(INLAY_TEST_RANKS_BUNDLE, options).message()),
               HasSubstr("the process runs rank 1 of 1, expected one of several ranks"));
