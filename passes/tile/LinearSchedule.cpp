@@ -89,10 +89,12 @@ tile::SwapAbAttr inlay::chooseSwapAb(const LinearShape &shape, tile::TargetAttr 
   int64_t slots = tileRows <= 128 ? target.costs().getSlots() : 1;
   if (areCodes) {
     // Codes are few bytes beside the rows, which more warpgroups share; they need registers while they are unpacked.
+    // Codes by codes have two tiles of sums, for which four warpgroups have no room with 64 rows.
+    int64_t rowsOfFour = shape.rowBits == 16 ? 64 : 32;
     for (int64_t consumers : {4, 2, 1})
       // Clusters of other sizes leave parts of the chip empty, and the rest waits for a second round.
       for (int64_t split : {1, 2, 3, 4, 6})
-        if ((tileRows <= 64 || consumers <= 2) && (split == 1 || shape.rowTiles == 1))
+        if ((tileRows <= rowsOfFour || consumers <= 2) && (split == 1 || shape.rowTiles == 1))
           consider(consumers, split, consumers == 4 || tileRows > 64 ? 1 : slots);
   } else {
     for (int64_t consumers : {2, 1}) {

@@ -628,7 +628,7 @@ private:
   std::optional<CudaGuardedMemory> guarded_; // if allocations have guard pages
   ThreadPool pool_;
   std::string name_;
-  cuda_driver::Device device_ = 0;
+  cuda_driver::DeviceHandle device_ = 0;
   Context context_ = nullptr;
   Stream stream_ = nullptr; // for launches
   // Streams for copies: metadata of a step is uploaded while the previous step runs, and its results are downloaded

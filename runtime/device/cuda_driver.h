@@ -12,7 +12,7 @@
 namespace inlay::cuda_driver {
 
 using Result = int; // 0: success
-using Device = int;
+using DeviceHandle = int;
 using Context = struct ContextTag *;
 using Module = struct ModuleTag *;
 using Function = struct FunctionTag *;
@@ -91,12 +91,12 @@ struct Api {
   Result (*Init)(unsigned);
   Result (*GetErrorString)(Result, const char **);
   Result (*DeviceGetCount)(int *);
-  Result (*DeviceGet)(Device *, int);
-  Result (*DeviceGetName)(char *, int, Device);
-  Result (*DeviceGetAttribute)(int *, int, Device);
-  Result (*CanAccessPeer)(int *, Device from, Device to);
-  Result (*PrimaryContextRetain)(Context *, Device);
-  Result (*PrimaryContextRelease)(Device);
+  Result (*DeviceGet)(DeviceHandle *, int);
+  Result (*DeviceGetName)(char *, int, DeviceHandle);
+  Result (*DeviceGetAttribute)(int *, int, DeviceHandle);
+  Result (*CanAccessPeer)(int *, DeviceHandle from, DeviceHandle to);
+  Result (*PrimaryContextRetain)(Context *, DeviceHandle);
+  Result (*PrimaryContextRelease)(DeviceHandle);
   Result (*ContextSetCurrent)(Context);
   Result (*MemGetInfo)(size_t *, size_t *);
   Result (*MemAlloc)(Pointer *, size_t);

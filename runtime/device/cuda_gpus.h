@@ -12,7 +12,7 @@
 namespace inlay {
 
 struct FoundGpu {
-  cuda_driver::Device device = 0;
+  cuda_driver::DeviceHandle device = 0;
   int ordinal = 0; // among those that the driver shows (CUDA_VISIBLE_DEVICES)
   std::string name;
 };

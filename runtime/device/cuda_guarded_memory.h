@@ -12,7 +12,7 @@ namespace inlay {
 
 class CudaGuardedMemory {
 public:
-  CudaGuardedMemory(const cuda_driver::Api &api, cuda_driver::Device device, bool at_end)
+  CudaGuardedMemory(const cuda_driver::Api &api, cuda_driver::DeviceHandle device, bool at_end)
       : api_(api), device_(device), at_end_(at_end) {}
   ~CudaGuardedMemory();
 
@@ -31,7 +31,7 @@ private:
   void Release(const Mapping &mapping);
 
   const cuda_driver::Api &api_;
-  cuda_driver::Device device_;
+  cuda_driver::DeviceHandle device_;
   bool at_end_;
   std::map<cuda_driver::Pointer, Mapping> mappings_;
 };

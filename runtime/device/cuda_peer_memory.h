@@ -12,7 +12,7 @@ namespace inlay {
 
 // A GPU of a rank, as its device opened it.
 struct RankGpu {
-  cuda_driver::Device device = 0;
+  cuda_driver::DeviceHandle device = 0;
   int ordinal = 0; // among the visible GPUs
   cuda_driver::Context context = nullptr;
   cuda_driver::Stream stream = nullptr; // for launches

@@ -236,7 +236,7 @@ private:
   }
 
   const Api &api_;
-  cuda_driver::Device device_ = 0;
+  cuda_driver::DeviceHandle device_ = 0;
   Context context_ = nullptr;
   Stream stream_ = nullptr;
   Module module_ = nullptr;
