@@ -126,6 +126,36 @@ inline void ExpectReusedPrefixesGiveTheSameBits() {
   ExpectNoPagesLost(*reusing);
 }
 
+// Draft tokens of n-grams change no bit. Returns the engine that has guessed. Requests run one by one, because the
+// number of steps of several depends on their times of arrival.
+inline std::unique_ptr<Engine> ExpectGuessedTokensGiveTheSameBits(Engine &plain) {
+  EngineOptions guessing;
+  guessing.num_speculative_tokens = 5;
+  std::unique_ptr<Engine> engine = Load(guessing);
+  ExpectEqual(OneByOne(*engine, Greedy(100)), OneByOne(plain, Greedy(100)));
+  EXPECT_GT(engine->Stats().accepted_draft_tokens, 100);
+  return engine;
+}
+
+// `options` with room for `pages` preempted pages in host memory, where the KV cache of FewPages has `of` pages.
+inline EngineOptions Swapping(EngineOptions options, uint64_t pages, uint64_t of) {
+  options.preemption_mode = "swap";
+  options.swap_space_bytes = pages * (options.kv_cache_bytes / of);
+  return options;
+}
+
+// With so few pages that sequences are preempted, the answers are those of each request alone. Returns the engine's
+// statistics.
+inline EngineStats ExpectPreemptionGivesTheSameBits(const EngineOptions &options, const std::vector<Answer> &alone) {
+  std::unique_ptr<Engine> engine = Load(options);
+  ExpectEqual(AllAtOnce(*engine, Greedy(60)), alone);
+  EngineStats stats = engine->Stats();
+  EXPECT_GT(stats.preemptions, 0) << "the pages were enough, so the test has no preempted sequence";
+  EXPECT_EQ(stats.swapped_out_pages > 0, options.preemption_mode == "swap");
+  ExpectNoPagesLost(*engine);
+  return stats;
+}
+
 } // namespace inlay
 
 #endif // INLAY_TEST_E2E_ENGINE_TESTING_H_
