@@ -11,6 +11,16 @@
 
 namespace inlay {
 
+// How many seeds or steps a test tries. Sanitizers make each of them many times slower, and look for races and bad
+// accesses, to which more seeds of one kind add nothing. So tests try `sanitized` of them there.
+template <class T> constexpr T Rounds(T all, T sanitized) {
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+  return sanitized;
+#else
+  return all;
+#endif
+}
+
 // Texts of different lengths: one token, a line, several query tiles, several chunks.
 inline const std::vector<std::string> kPrompts = {
     "x", "def main(argv):\n",
