@@ -7,4 +7,6 @@ if(NOT INLAY_LIT)
                       "set its path with -DINLAY_LIT=, or configure with -DINLAY_BUILD_TESTS=OFF")
 endif()
 configure_file(${CMAKE_SOURCE_DIR}/test/lit.site.cfg.py.in ${CMAKE_BINARY_DIR}/test/lit.site.cfg.py @ONLY)
+# It runs its tests on all cores, so ctest starts it first.
 add_test(NAME lit COMMAND ${INLAY_LIT} -sv --show-unsupported ${CMAKE_BINARY_DIR}/test)
+set_tests_properties(lit PROPERTIES COST 200)

@@ -48,7 +48,8 @@ function(inlay_mlir_tool name)
   add_dependencies(${name} inlay_tablegen)
 endfunction()
 
-# inlay_mlir_test(NAME SOURCES file... [DEPS target...]): a GoogleTest program that links MLIR.
+# inlay_mlir_test(NAME SOURCES file... [DEPS target...]): a GoogleTest program that links MLIR. Most compile models, so
+# ctest starts them before shorter tests.
 function(inlay_mlir_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
@@ -56,6 +57,7 @@ function(inlay_mlir_test name)
   target_precompile_headers(${name} REUSE_FROM inlay_mlir_pch)
   add_dependencies(${name} inlay_tablegen)
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES COST 30)
 endfunction()
 
 # inlay_tablegen(FILE.td OUTPUT FLAGS...): writes OUTPUT to the directory in the build tree that corresponds to that of

@@ -29,27 +29,12 @@ TEST(EngineFp8Cache, ChunksOfPromptsGiveTheSameBits) {
   ExpectEqual(AllAtOnce(*Load(small), Greedy(24)), OneByOne(*Load(), Greedy(24)));
 }
 
-TEST(EngineFp8Cache, GuessedTokensGiveTheSameBits) {
-  EngineOptions guessing;
-  guessing.num_speculative_tokens = 5;
-  std::unique_ptr<Engine> engine = Load(guessing);
-  ExpectEqual(OneByOne(*engine, Greedy(100)), OneByOne(*Load(), Greedy(100)));
-  EXPECT_GT(engine->Stats().accepted_draft_tokens, 0);
-}
+TEST(EngineFp8Cache, GuessedTokensGiveTheSameBits) { ExpectGuessedTokensGiveTheSameBits(*Load()); }
 
 TEST(EngineFp8Cache, PreemptedAndOffloadedRequestsGiveTheSameBits) {
-  std::vector<Answer> expected = OneByOne(*Load(), Greedy(60));
-  for (const char *mode : {"recompute", "swap"}) {
-    EngineOptions options = FewPages(14);
-    options.preemption_mode = mode;
-    if (options.preemption_mode == "swap")
-      options.swap_space_bytes = 40 * (options.kv_cache_bytes / 14);
-    std::unique_ptr<Engine> engine = Load(options);
-    ExpectEqual(AllAtOnce(*engine, Greedy(60)), expected);
-    EXPECT_GT(engine->Stats().preemptions, 0) << "the pages were enough, so the test has no preempted sequence";
-    EXPECT_EQ(engine->Stats().swapped_out_pages > 0, options.preemption_mode == "swap");
-    ExpectNoPagesLost(*engine);
-  }
+  const std::vector<Answer> alone = OneByOne(*Load(), Greedy(60));
+  ExpectPreemptionGivesTheSameBits(FewPages(14), alone);
+  ExpectPreemptionGivesTheSameBits(Swapping(FewPages(14), 40, 14), alone);
 }
 
 } // namespace

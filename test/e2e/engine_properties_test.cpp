@@ -75,12 +75,7 @@ TEST(EngineProperties, PrefixesAreSharedWithinASaltAndNotByThoseWhoOptOut) {
 }
 
 TEST(EngineProperties, GuessedTokensGiveTheSameBitsInFewerSteps) {
-  EngineOptions guessing;
-  guessing.num_speculative_tokens = 5;
-  std::unique_ptr<Engine> engine = Load(guessing), plain = Load();
-  // Run requests one by one, because the number of steps of several requests depends on their times of arrival.
-  ExpectEqual(OneByOne(*engine, Greedy(100)), OneByOne(*plain, Greedy(100)));
-  EXPECT_GT(engine->Stats().accepted_draft_tokens, 100);
+  std::unique_ptr<Engine> plain = Load(), engine = ExpectGuessedTokensGiveTheSameBits(*plain);
   EXPECT_LT(engine->Stats().accepted_draft_tokens, engine->Stats().draft_tokens);
   EXPECT_LT(engine->Stats().steps, plain->Stats().steps);
   ExpectEqual(AllAtOnce(*engine, Greedy(100)), AllAtOnce(*plain, Greedy(100)));
@@ -95,7 +90,8 @@ TEST(EngineProperties, GuessedTokensGiveTheSameBitsInFewerSteps) {
     ExpectEqual(AllAtOnce(*engine, sampled), AllAtOnce(*plain, sampled));
   }
   ExpectNoPagesLost(*engine);
-  EngineOptions wrong = guessing;
+  EngineOptions wrong;
+  wrong.num_speculative_tokens = 5;
   wrong.async_scheduling = true;
   EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_BUNDLE, wrong).status().message()), HasSubstr("remove one of them"));
 }
@@ -128,40 +124,30 @@ TEST(EngineProperties, GuessesTakeNoPagesFromOthers) {
 }
 
 TEST(EngineProperties, PreemptedRequestsGiveTheSameBits) {
-  std::vector<Answer> expected = OneByOne(*Load(), Greedy(60));
+  const std::vector<Answer> alone = OneByOne(*Load(), Greedy(60));
   for (bool ahead : {false, true})
     for (bool reuse : {false, true}) {
       EngineOptions options = FewPages(14);
       options.async_scheduling = ahead;
       options.enable_prefix_caching = reuse;
-      std::unique_ptr<Engine> engine = Load(options);
-      ExpectEqual(AllAtOnce(*engine, Greedy(60)), expected);
-      EXPECT_GT(engine->Stats().preemptions, 0) << "the pages were enough, so the test has no preempted sequence";
-      ExpectNoPagesLost(*engine);
+      ExpectPreemptionGivesTheSameBits(options, alone);
     }
 }
 
 TEST(EngineProperties, OffloadedRequestsGiveTheSameBits) {
-  std::vector<Answer> expected = OneByOne(*Load(), Greedy(60));
+  const std::vector<Answer> alone = OneByOne(*Load(), Greedy(60));
   // Host memory for all preempted pages, and for some of them only; the others are computed again.
   for (uint64_t host_pages : {40, 5})
     for (bool ahead : {false, true})
       for (bool reuse : {false, true}) {
-        EngineOptions options = FewPages(14);
-        options.preemption_mode = "swap";
-        options.swap_space_bytes = host_pages * (options.kv_cache_bytes / 14);
+        EngineOptions options = Swapping(FewPages(14), host_pages, 14);
         options.async_scheduling = ahead;
         options.enable_prefix_caching = reuse;
-        std::unique_ptr<Engine> engine = Load(options);
-        ExpectEqual(AllAtOnce(*engine, Greedy(60)), expected);
-        EngineStats stats = engine->Stats();
-        EXPECT_GT(stats.preemptions, 0) << "the pages were enough, so the test has no preempted sequence";
-        EXPECT_GT(stats.swapped_out_pages, 0);
+        EngineStats stats = ExpectPreemptionGivesTheSameBits(options, alone);
         EXPECT_LE(stats.swapped_in_pages, stats.swapped_out_pages);
         if (!reuse) {
           EXPECT_EQ(stats.swapped_in_pages, stats.swapped_out_pages);
         }
-        ExpectNoPagesLost(*engine);
       }
   EngineOptions little;
   little.target = "cpu";
@@ -179,7 +165,7 @@ TEST(EngineProperties, OffloadedPagesSurviveFailuresAndCancels) {
   std::vector<Answer> expected = OneByOne(*Load(), sampling);
   int64_t offloaded = 0;
   for (bool ahead : {false, true})
-    for (int64_t failing = ahead ? 20 : 27; failing < 90; failing += 14) {
+    for (int64_t failing = ahead ? 20 : 27; failing < 90; failing += Rounds(14, 28)) {
       Faults faults;
       if (ahead)
         faults.wait = [=](int64_t event) { return event == failing; };
@@ -313,7 +299,7 @@ TEST(EngineProperties, PrioritiesRunEarlier) {
 TEST(EngineFaults, AFailedStepIsRunAgainAndNobodySeesIt) {
   std::vector<Answer> expected = OneByOne(*Load(), Greedy(12));
   for (bool ahead : {false, true})
-    for (int64_t failing = 1; failing <= 14; ++failing) {
+    for (int64_t failing = 1; failing <= 14; failing += Rounds(1, 3)) {
       Faults faults;
       faults.run = [=](int64_t step, const StepSizes &) { return step == failing; };
       EngineOptions options;
@@ -328,7 +314,7 @@ TEST(EngineFaults, AFailedStepIsRunAgainAndNobodySeesIt) {
 TEST(EngineFaults, AStepThatFailsWhileTheNextIsPlannedIsRunAgainToo) {
   std::vector<Answer> expected = OneByOne(*Load(), Greedy(12));
   for (bool ahead : {false, true})
-    for (int64_t failing = 1; failing <= 14; ++failing) {
+    for (int64_t failing = 1; failing <= 14; failing += Rounds(1, 3)) {
       Faults faults;
       faults.wait = [=](int64_t event) { return event == failing; };
       EngineOptions options;

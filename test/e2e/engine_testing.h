@@ -11,6 +11,16 @@
 
 namespace inlay {
 
+// How many seeds or steps a test tries. Sanitizers make each of them many times slower, and look for races and bad
+// accesses, to which more seeds of one kind add nothing. So tests try `sanitized` of them there.
+template <class T> constexpr T Rounds(T all, T sanitized) {
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+  return sanitized;
+#else
+  return all;
+#endif
+}
+
 // Texts of different lengths: one token, a line, several query tiles, several chunks.
 inline const std::vector<std::string> kPrompts = {
     "x", "def main(argv):\n",
@@ -124,6 +134,36 @@ inline void ExpectReusedPrefixesGiveTheSameBits() {
   EXPECT_GT(reusing->Stats().prefix_cache_hits, 0);
   EXPECT_EQ(plain->Stats().prefix_cache_hits, 0);
   ExpectNoPagesLost(*reusing);
+}
+
+// Draft tokens of n-grams change no bit. Returns the engine that has guessed. Requests run one by one, because the
+// number of steps of several depends on their times of arrival.
+inline std::unique_ptr<Engine> ExpectGuessedTokensGiveTheSameBits(Engine &plain) {
+  EngineOptions guessing;
+  guessing.num_speculative_tokens = 5;
+  std::unique_ptr<Engine> engine = Load(guessing);
+  ExpectEqual(OneByOne(*engine, Greedy(100)), OneByOne(plain, Greedy(100)));
+  EXPECT_GT(engine->Stats().accepted_draft_tokens, 100);
+  return engine;
+}
+
+// `options` with room for `pages` preempted pages in host memory, where the KV cache of FewPages has `of` pages.
+inline EngineOptions Swapping(EngineOptions options, uint64_t pages, uint64_t of) {
+  options.preemption_mode = "swap";
+  options.swap_space_bytes = pages * (options.kv_cache_bytes / of);
+  return options;
+}
+
+// With so few pages that sequences are preempted, the answers are those of each request alone. Returns the engine's
+// statistics.
+inline EngineStats ExpectPreemptionGivesTheSameBits(const EngineOptions &options, const std::vector<Answer> &alone) {
+  std::unique_ptr<Engine> engine = Load(options);
+  ExpectEqual(AllAtOnce(*engine, Greedy(60)), alone);
+  EngineStats stats = engine->Stats();
+  EXPECT_GT(stats.preemptions, 0) << "the pages were enough, so the test has no preempted sequence";
+  EXPECT_EQ(stats.swapped_out_pages > 0, options.preemption_mode == "swap");
+  ExpectNoPagesLost(*engine);
+  return stats;
 }
 
 } // namespace inlay

@@ -111,21 +111,16 @@ TEST(EngineWindows, ReusedPrefixesGiveTheSameBits) {
 }
 
 TEST(EngineWindows, PreemptedAndOffloadedRequestsGiveTheSameBits) {
-  std::vector<Answer> expected = OneByOne(*Load(), Greedy(60));
-  for (const char *mode : {"recompute", "swap"})
+  const std::vector<Answer> alone = OneByOne(*Load(), Greedy(60));
+  for (bool swap : {false, true})
     for (bool ahead : {false, true})
       for (bool reuse : {false, true}) {
         EngineOptions options = FewPagesAndSmallSteps(40);
-        options.preemption_mode = mode;
-        options.swap_space_bytes = options.kv_cache_bytes / 40 * 50;
+        if (swap)
+          options = Swapping(options, 50, 40);
         options.async_scheduling = ahead;
         options.enable_prefix_caching = reuse;
-        std::unique_ptr<Engine> engine = Load(options);
-        ExpectEqual(AllAtOnce(*engine, Greedy(60)), expected);
-        EngineStats stats = engine->Stats();
-        EXPECT_GT(stats.preemptions, 0) << "the pages were enough, so the test has no preempted sequence";
-        EXPECT_EQ(stats.swapped_out_pages > 0, std::string_view(mode) == "swap");
-        ExpectNoPagesLost(*engine);
+        ExpectPreemptionGivesTheSameBits(options, alone);
       }
 }
 
