@@ -69,7 +69,7 @@ class LLM:
         weights_source: for a bundle with linked weights: path of the checkpoint, if it was moved since compiling.
         tensor_parallel_size, pipeline_parallel_size: ranks that run each layer, and stages. The bundle was compiled for
             them, and other numbers are an error; 0: use the bundle's.
-        distributed_timeout: seconds that a rank of such a bundle waits for another one, before all requests fail.
+        distributed_timeout: seconds that a rank of such a bundle waits while no rank does anything, before all requests fail.
         distributed_backend: how the ranks of such a bundle exchange values on GPUs: "auto", "peer" or "nccl".
         vllm_options: options of vLLM's LLM that are fixed when the model is compiled, such as dtype="auto"; only values
             that change nothing are accepted."""

@@ -106,7 +106,7 @@ typedef struct inlay_engine_options {
   const char *weights_source;      /* checkpoint of a bundle with linked weights; NULL: as compiled. Since 1.2 */
   int32_t tensor_parallel_size;    /* ranks that run each layer, those of the bundle; 0: any. Since 1.4 */
   int32_t pipeline_parallel_size;  /* stages, those of the bundle; 0: any. Since 1.4 */
-  double distributed_timeout;      /* seconds that a rank waits for another one, then all requests fail. Since 1.4 */
+  double distributed_timeout;      /* seconds that a rank waits while no rank acts, then all requests fail. Since 1.4 */
   const char *distributed_backend; /* how ranks on GPUs exchange: "auto" (NULL), "peer" or "nccl". Since 1.5 */
 } inlay_engine_options;
 
