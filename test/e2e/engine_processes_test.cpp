@@ -1,6 +1,7 @@
 // Ranks that are processes compute the same bits as ranks that are threads, and a process that fails ends all requests.
 // This process runs rank 0. It starts the others from its own program: they run the disabled test at the end of the
 // file.
+#include "test/e2e/engine_divisions.h"
 #include "test/e2e/engine_testing.h"
 #include "test/e2e/faulty_device.h"
 
@@ -21,18 +22,6 @@ using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 
 constexpr int kFailed = 7; // exit code of a rank whose engine has failed
-
-// How ranks divide the model.
-struct Division {
-  const char *name;
-  const char *bundle;
-  int32_t ranks, stages;
-};
-constexpr Division kTwoRanks{"TwoRanks", INLAY_TEST_RANKS_BUNDLE, 2, 1};
-constexpr Division kTwoStages{"TwoStages", INLAY_TEST_STAGES_BUNDLE, 2, 2};
-constexpr Division kBoth{"TwoStagesOfTwoRanks", INLAY_TEST_BOTH_BUNDLE, 4, 2};
-
-void PrintTo(const Division &division, std::ostream *out) { *out << division.name; }
 
 // The processes of all ranks but rank 0.
 class Processes {
@@ -108,14 +97,6 @@ void ExpectOrderlyEnd(Processes &processes) {
   processes.engine.reset();
   for (size_t i = 0; i < processes.ids.size(); ++i)
     EXPECT_EQ(processes.Wait(i), 0) << "rank " << i + 1;
-}
-
-SamplingParams Sampled(int32_t tokens) {
-  SamplingParams sampling = Greedy(tokens);
-  sampling.temperature = 0.8f;
-  sampling.top_p = 0.9f;
-  sampling.seed = 7;
-  return sampling;
 }
 
 class EngineProcesses : public ::testing::TestWithParam<Division> {

@@ -1,6 +1,7 @@
 // Several ranks compute what one computes, whatever the scheduler does, and a rank that fails ends all requests. The
 // bundles are the example model in float32: INLAY_TEST_BUNDLE for one rank, INLAY_TEST_RANKS_BUNDLE for two ranks that
 // run each layer together, INLAY_TEST_STAGES_BUNDLE for two stages, INLAY_TEST_BOTH_BUNDLE for two stages of two ranks.
+#include "test/e2e/engine_divisions.h"
 #include "test/e2e/engine_testing.h"
 #include "test/e2e/faulty_device.h"
 
@@ -24,18 +25,6 @@ std::unique_ptr<Engine> LoadStages(const EngineOptions &options = {}, const Devi
   return Load(options, wrap, INLAY_TEST_STAGES_BUNDLE);
 }
 
-// How ranks divide the model.
-struct Division {
-  const char *name;
-  const char *bundle;
-  int32_t ranks, stages;
-};
-constexpr Division kTwoRanks{"TwoRanks", INLAY_TEST_RANKS_BUNDLE, 2, 1};
-constexpr Division kTwoStages{"TwoStages", INLAY_TEST_STAGES_BUNDLE, 2, 2};
-constexpr Division kBoth{"TwoStagesOfTwoRanks", INLAY_TEST_BOTH_BUNDLE, 4, 2};
-
-void PrintTo(const Division &division, std::ostream *out) { *out << division.name; }
-
 class Divided : public ::testing::TestWithParam<Division> {
 protected:
   static const char *Bundle() { return GetParam().bundle; }
@@ -52,14 +41,6 @@ void ExpectSameTokens(const std::vector<Answer> &found, const std::vector<Answer
     EXPECT_EQ(found[i].tokens, expected[i].tokens) << i << ": " << kPrompts[i];
     EXPECT_EQ(found[i].text, expected[i].text);
   }
-}
-
-SamplingParams Sampled(int32_t tokens) {
-  SamplingParams sampling = Greedy(tokens);
-  sampling.temperature = 0.8f;
-  sampling.top_p = 0.9f;
-  sampling.seed = 7;
-  return sampling;
 }
 
 TEST_P(DividedTokens, AreThoseOfOneRank) {
