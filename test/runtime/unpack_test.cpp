@@ -102,27 +102,33 @@ TEST(Unpack, WordsAlongTheRows) {
       Stored(4));
 }
 
+TestStep UnpackAlongColumns(int bits) {
+  return {.op = plan::RecipeOp_Unpack,
+          .block = 32,
+          .axis = plan::Axis_Columns,
+          .type = bits == 4 ? plan::DataType_U4 : plan::DataType_U8};
+}
+
+// Codes in words along the columns: [rows, columns / n] as in compressed-tensors, and the same transposed as in GPTQ.
+std::pair<Tensor, Tensor> WordsAlongColumns(int bits) {
+  const int in_word = 32 / bits;
+  std::vector<uint32_t> words(kRows * kColumns / in_word), transposed(words.size());
+  for (int r = 0; r < kRows; ++r)
+    for (int c = 0; c < kColumns; ++c) {
+      uint32_t field = Code(r, c, bits) << (c % in_word * bits);
+      words[r * kColumns / in_word + c / in_word] |= field;
+      transposed[c / in_word * kRows + r] |= field;
+    }
+  return {Tensor::Of(plan::DataType_I32, {kRows, kColumns / in_word}, words),
+          Tensor::Of(plan::DataType_I32, {kColumns / in_word, kRows}, transposed)};
+}
+
 TEST(Unpack, WordsAlongTheColumns) {
   for (int bits : {4, 8}) {
-    int in_word = 32 / bits;
-    TestStep unpack{.op = plan::RecipeOp_Unpack,
-                    .block = 32,
-                    .axis = plan::Axis_Columns,
-                    .type = bits == 4 ? plan::DataType_U4 : plan::DataType_U8};
-    // compressed-tensors: [rows, columns / n]; GPTQ: the same transposed.
-    std::vector<uint32_t> words(kRows * kColumns / in_word), transposed(words.size());
-    for (int r = 0; r < kRows; ++r)
-      for (int c = 0; c < kColumns; ++c) {
-        uint32_t field = Code(r, c, bits) << (c % in_word * bits);
-        words[r * kColumns / in_word + c / in_word] |= field;
-        transposed[c / in_word * kRows + r] |= field;
-      }
-    EXPECT_EQ(As<uint8_t>(Make(kRows, kColumns, unpack.type,
-                               Tensor::Of(plan::DataType_I32, {kRows, kColumns / in_word}, words), {unpack})),
-              Stored(bits));
-    EXPECT_EQ(As<uint8_t>(Make(kRows, kColumns, unpack.type,
-                               Tensor::Of(plan::DataType_I32, {kColumns / in_word, kRows}, transposed),
-                               {{plan::RecipeOp_Transpose}, unpack})),
+    const TestStep unpack = UnpackAlongColumns(bits);
+    const auto [in_rows, transposed] = WordsAlongColumns(bits);
+    EXPECT_EQ(As<uint8_t>(Make(kRows, kColumns, unpack.type, in_rows, {unpack})), Stored(bits));
+    EXPECT_EQ(As<uint8_t>(Make(kRows, kColumns, unpack.type, transposed, {{plan::RecipeOp_Transpose}, unpack})),
               Stored(bits));
   }
 }
@@ -145,31 +151,17 @@ TEST(Unpack, ColumnsComeInTheOrderOfTheirGroups) {
   std::map<std::string_view, Tensor> others{{"g", Tensor::Of(plan::DataType_I32, {kColumns}, groups)}};
   TestStep sort{.op = plan::RecipeOp_SortColumns, .block = 8, .table = "g"};
   for (int bits : {4, 8}) {
-    int in_word = 32 / bits;
-    TestStep unpack{.op = plan::RecipeOp_Unpack,
-                    .block = 32,
-                    .axis = plan::Axis_Columns,
-                    .type = bits == 4 ? plan::DataType_U4 : plan::DataType_U8};
-    std::vector<uint32_t> words(kRows * kColumns / in_word), transposed(words.size());
+    const TestStep unpack = UnpackAlongColumns(bits);
+    const auto [in_rows, transposed] = WordsAlongColumns(bits);
     std::vector<uint8_t> expected;
-    for (int r = 0; r < kRows; ++r) {
-      for (int c = 0; c < kColumns; ++c) {
-        uint32_t field = Code(r, c, bits) << (c % in_word * bits);
-        words[r * kColumns / in_word + c / in_word] |= field;
-        transposed[c / in_word * kRows + r] |= field;
-      }
+    for (int r = 0; r < kRows; ++r)
       for (size_t c = 0; c < kColumns; c += 8 / bits)
         expected.push_back(static_cast<uint8_t>(bits == 8 ? Code(r, order[c], 8)
                                                           : Code(r, order[c], 4) | Code(r, order[c + 1], 4) << 4));
-    }
+    EXPECT_EQ(As<uint8_t>(Make(kRows, kColumns, unpack.type, in_rows, {unpack, sort}, others)), expected);
     EXPECT_EQ(
-        As<uint8_t>(Make(kRows, kColumns, unpack.type,
-                         Tensor::Of(plan::DataType_I32, {kRows, kColumns / in_word}, words), {unpack, sort}, others)),
+        As<uint8_t>(Make(kRows, kColumns, unpack.type, transposed, {{plan::RecipeOp_Transpose}, unpack, sort}, others)),
         expected);
-    EXPECT_EQ(As<uint8_t>(Make(kRows, kColumns, unpack.type,
-                               Tensor::Of(plan::DataType_I32, {kColumns / in_word, kRows}, transposed),
-                               {{plan::RecipeOp_Transpose}, unpack, sort}, others)),
-              expected);
   }
   EXPECT_EQ(As<int32_t>(Make(1, kColumns, plan::DataType_I32, others.at("g"),
                              {{plan::RecipeOp_Reshape}, {.op = plan::RecipeOp_ColumnOrder, .block = 8}})),
