@@ -114,10 +114,6 @@ def Tile_GemmAttr : TileNumbersAttr<"Gemm", "gemm",
 def Tile_SwapAbAttr : TileNumbersAttr<"SwapAb", "swap_ab",
     (ins "int64_t":$tile_rows, "int64_t":$tile_columns, "int64_t":$tile_k, "int64_t":$consumers, "int64_t":$split,
          "int64_t":$slots, "int64_t":$stages, "int64_t":$shared_bytes), ["getClusterBlocks", "getPipeline"], [{
-    /// Both operands of one stage, for weights of so many bits.
-    int64_t stageBytes(int64_t weightBits) const {
-      return (getTileRows() * 16 + getTileColumns() * weightBits) * getTileK() / 8;
-    }
     /// Sums in shared memory: [row][column] in f32, padded so that the 8 columns x 4 pairs of rows of a warp's store lie
     /// in different banks.
     int64_t sumsPitch() const { return getTileColumns() + 4; }

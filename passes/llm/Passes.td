@@ -94,8 +94,8 @@ def QuantizeActivationsPass : Pass<"llm-quantize-activations", "::mlir::ModuleOp
   let description = [{
     Puts `llm.quantize` in front of each linear whose weight says how its activations are quantized
     (`#llm.activations`), and gives the linear codes and scales. Linears that read the same value share them. On a GPU
-    it does so in steps of more rows than the family matvec takes, whose kernels unpack codes in time. Products whose format quantizes activations and that stay as they
-    are get a remark.
+    it does so in steps of more rows than the family matvec takes, whose kernels unpack codes in time. Products whose
+    format quantizes activations and that stay as they are get a remark.
 
     ```mlir
     %y = llm.linear %x, @w : (tensor<?x64xbf16>) -> tensor<?x32xbf16>

@@ -110,15 +110,14 @@ private:
   /// What a linear layer multiplies by: numbers, "C of N with zeros" for codes with scales of N columns and zero
   /// points, or "C x C".
   std::string weights(const Json &value, const std::string &where) {
-    std::string text = value.is_string() ? value.get<std::string>() : "", rest = text;
+    constexpr std::string_view zeros = " with zeros";
+    std::string text = value.is_string() ? value.get<std::string>() : "";
+    std::string codes = text.ends_with(zeros) ? text.substr(0, text.size() - zeros.size()) : text;
     for (const char *type : kTypes) {
-      if (text == type || text == fmt::format("{0} x {0}", type))
-        return text;
-      if (rest.ends_with(" with zeros"))
-        rest.resize(rest.size() - std::string_view(" with zeros").size());
       std::string prefix = fmt::format("{} of ", type);
-      if (rest == type || (rest.starts_with(prefix) && rest.size() > prefix.size() &&
-                           rest.find_first_not_of("0123456789", prefix.size()) == std::string::npos))
+      bool hasGroups = codes.starts_with(prefix) && codes.size() > prefix.size() &&
+                       codes.find_first_not_of("0123456789", prefix.size()) == std::string::npos;
+      if (codes == type || hasGroups || text == fmt::format("{0} x {0}", type))
         return text;
     }
     fail(where, describe(value),
