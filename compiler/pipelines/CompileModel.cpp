@@ -353,7 +353,8 @@ private:
     });
     std::vector<EntryPoint> entries = chooseEntryPoints(target, limits);
     FailureOr<OwningOpRef<ModuleOp>> tiles =
-        lowerToTile(model, target, limits, entries, /*sourceType=*/"", without, request.tuning, request.library);
+        lowerToTile(model, target, limits, entries, /*sourceType=*/"", without, request.tuning, request.library,
+                    /*quantizesActivations=*/true);
     CudaOptions cuda;
     cuda.arch = target;
     cuda.nvrtcPath = request.nvrtc;

@@ -152,6 +152,22 @@ static size_t referenceOf(const TunedProgram &program) {
                         [](const TunedSchedule &one) { return one.refusal.empty(); });
 }
 
+/// The types of the activations behind the arguments of `tuned`'s kernels; of other arguments any.
+static std::vector<plan::DataType> typesOf(const TunedProgram &tuned, ModuleOp module) {
+  const TunedSchedule &one = *llvm::find_if(tuned.alternatives, [](auto &one) { return one.refusal.empty(); });
+  auto program = module.lookupSymbol<tile::ProgramOp>(one.kernel);
+  std::vector<plan::DataType> types;
+  for (Type type : program.getArgumentTypes()) {
+    Type element = cast<tile::ViewType>(type).getElementType();
+    types.push_back(element.isBF16()                 ? plan::DataType_BF16
+                    : element.isF16()                ? plan::DataType_F16
+                    : isa<Float8E4M3FNType>(element) ? plan::DataType_F8E4M3
+                    : element.isInteger(8)           ? plan::DataType_I8
+                                                     : plan::DataType_F32);
+  }
+  return types;
+}
+
 absl::Status ScheduleTuner::measureAll(const Bundle &bundle) {
   const plan::Target &target = *bundle.target(options.target);
   tools::LaunchTimerOptions timing = options.timer;
@@ -162,7 +178,8 @@ absl::Status ScheduleTuner::measureAll(const Bundle &bundle) {
   for (const plan::Entry *entry : *target.entries()) {
     auto isOf = [&](const TunedProgram &one) { return one.entryName() == entry->name()->string_view(); };
     const TunedProgram &program = *llvm::find_if(tuning.programs, isOf);
-    absl::StatusOr<std::vector<tools::LaunchTime>> times = (*timer)->Time(*entry, referenceOf(program));
+    absl::StatusOr<std::vector<tools::LaunchTime>> times =
+        (*timer)->Time(*entry, typesOf(program, *tuning.module), referenceOf(program));
     if (absl::IsCancelled(times.status()))
       return absl::CancelledError(fmt::format(
           "interrupted: {} of {} programs were measured{}", results.size(), target.entries()->size(),

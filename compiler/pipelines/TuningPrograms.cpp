@@ -46,11 +46,6 @@ static tile::EntryOp measuredEntry(tile::ProgramOp program) {
   return best;
 }
 
-static bool isFloat16(MainLoop &loop) {
-  Type type = loop.weight.getView().getType().getElementType();
-  return type.isBF16() || type.isF16();
-}
-
 namespace {
 /// A program in the steps of one entry point, and all its schedules.
 struct Work {
@@ -69,8 +64,6 @@ static LogicalResult addLinear(tile::ProgramOp program, tile::Family family, Sma
   FailureOr<MainLoop> loop = findMainLoop(program);
   if (failed(loop))
     return failure();
-  if (!isFloat16(*loop))
-    return success();
   ScheduleSpace space = findSchedules(family, shapeOf(*loop), steps.getMaxTokens(), tile::targetOf(program),
                                       [&] { return program.emitError(); });
   if (!space.chosen)

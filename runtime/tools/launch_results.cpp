@@ -10,7 +10,7 @@
 namespace inlay::tools {
 
 std::vector<ResultRange> ResultsOf(const BoundLaunch &bound, const plan::Kernel &kernel, const StepSizes &sizes,
-                                   plan::DataType type) {
+                                   std::span<const plan::DataType> types) {
   std::vector<ResultRange> ranges;
   for (uint32_t i = 0; i < bound.launch->arguments()->size(); ++i) {
     plan::BufferKind kind = bound.launch->arguments()->Get(i)->kind();
@@ -20,8 +20,7 @@ std::vector<ResultRange> ResultsOf(const BoundLaunch &bound, const plan::Kernel 
     auto extent = static_cast<size_t>(view.rows().extent());
     uint64_t size = extent < sizes.size() ? static_cast<uint64_t>(sizes[extent]) : 1;
     uint64_t rows = (size + view.rows().divisor() - 1) / view.rows().divisor() * view.rows().multiplier();
-    ranges.push_back(
-        {bound.arguments[i], rows * view.row_bytes(), kind == plan::BufferKind_Logits ? plan::DataType_F32 : type});
+    ranges.push_back({bound.arguments[i], rows * view.row_bytes(), types[i]});
   }
   return ranges;
 }
@@ -46,8 +45,12 @@ absl::StatusOr<Results> ReadResults(Device &device, const std::vector<ResultRang
     size_t size = ElementSize(range.type);
     std::vector<float> &elements = all.emplace_back(range.bytes / size);
     InParts(elements.size(), device.host_pool(), [&](int64_t, size_t first, size_t count) {
-      ConvertElements(bytes.data() + first * size, range.type, reinterpret_cast<std::byte *>(elements.data() + first),
-                      plan::DataType_F32, count);
+      if (IsFloat(range.type))
+        return ConvertElements(bytes.data() + first * size, range.type,
+                               reinterpret_cast<std::byte *>(elements.data() + first), plan::DataType_F32, count);
+      // Codes of equal numbers are equal.
+      for (size_t i = first; i < first + count; ++i)
+        elements[i] = static_cast<float>(bytes[i]);
     });
   }
   return all;

@@ -5,20 +5,22 @@
 #include "runtime/device/device.h"
 #include "runtime/support/thread_pool.h"
 
+#include <span>
 #include <vector>
 
 namespace inlay::tools {
 
 // Memory that a launch may write, and the type of its elements.
 struct ResultRange {
-  const void *address = nullptr;
+  void *address = nullptr;
   uint64_t bytes = 0;
   plan::DataType type = plan::DataType_F32;
 };
 
-// The activations and logits behind the arguments of a launch in a step of `sizes`. Activations have the type `type`.
+// The activations and logits behind the arguments of a launch in a step of `sizes`. `types` has that of the elements
+// behind each argument.
 std::vector<ResultRange> ResultsOf(const BoundLaunch &bound, const plan::Kernel &kernel, const StepSizes &sizes,
-                                   plan::DataType type);
+                                   std::span<const plan::DataType> types);
 
 // The elements of each range.
 using Results = std::vector<std::vector<float>>;

@@ -30,16 +30,6 @@ bool IsCache(const plan::Argument &argument) {
   return argument.kind() == plan::BufferKind_KeyCache || argument.kind() == plan::BufferKind_ValueCache;
 }
 
-// The type of the elements of the largest weight.
-plan::DataType TypeOfMost(const plan::Target &target) {
-  const plan::Weight *largest = nullptr;
-  if (target.weights())
-    for (const plan::Weight *weight : *target.weights())
-      if (!largest || weight->bytes() > largest->bytes())
-        largest = weight;
-  return largest ? largest->type() : plan::DataType_F32;
-}
-
 // Of an ascending list that is not empty, interpolated.
 double Quantile(const std::vector<double> &sorted, double part) {
   double at = part * static_cast<double>(sorted.size() - 1);
@@ -103,19 +93,25 @@ LaunchTimer::Step LaunchTimer::MakeStep(const plan::Entry &entry) const {
   return step;
 }
 
-absl::StatusOr<void *> LaunchTimer::AllocateNoise(uint64_t bytes, std::string_view what) {
+const std::vector<std::byte> &LaunchTimer::NoiseOf(plan::DataType type) {
+  std::vector<std::byte> &noise = noise_[type];
+  if (noise.empty())
+    noise = DummyNoise(type, device_.host_pool());
+  return noise;
+}
+
+absl::StatusOr<std::byte *> LaunchTimer::AllocateNoise(plan::DataType type, uint64_t bytes, std::string_view what) {
   absl::StatusOr<void *> memory = device_.Allocate(bytes, what);
   if (!memory.ok())
-    return memory;
+    return memory.status();
   allocated_.push_back(*memory);
   WeightSink::Repetition all{*memory, bytes, 0};
-  if (absl::Status status = device_.Repeat({&all, 1}, noise_); !status.ok())
+  if (absl::Status status = device_.Repeat({&all, 1}, NoiseOf(type)); !status.ok())
     return status;
-  return memory;
+  return static_cast<std::byte *>(*memory);
 }
 
 absl::Status LaunchTimer::Allocate() {
-  noise_ = DummyNoise(TypeOfMost(target_), device_.host_pool());
   uint64_t workspace = kAlignment;
   int32_t pages = 1;
   for (const plan::Entry *entry : *target_.entries()) {
@@ -123,27 +119,36 @@ absl::Status LaunchTimer::Allocate() {
     pages = std::max(pages, MakeStep(*entry).pages);
   }
   // One matrix of this size is not in the cache when its next copy has been read.
-  weights_bytes_ = options_.cold_bytes;
   if (target_.weights())
-    for (const plan::Weight *weight : *target_.weights())
-      weights_bytes_ = std::max(weights_bytes_, 2 * AlignUp(weight->bytes()));
+    for (const plan::Weight *weight : *target_.weights()) {
+      uint64_t &bytes = weights_[weight->type()].bytes;
+      bytes = std::max({bytes, options_.cold_bytes, 2 * AlignUp(weight->bytes())});
+    }
+  for (auto &[type, weights] : weights_) {
+    absl::StatusOr<std::byte *> memory = AllocateNoise(type, weights.bytes, "weights to measure with");
+    if (!memory.ok())
+      return memory.status();
+    weights.memory = *memory;
+  }
   caches_bytes_ = std::max(options_.cold_bytes, 2 * CacheBytes(pages));
   uint64_t sequences = model().max_num_seqs();
+  plan::DataType cached = model().cache_groups()->Get(0)->type();
   struct {
+    plan::DataType type;
     uint64_t bytes;
     const char *what;
     std::byte *&memory;
-  } parts[] = {{weights_bytes_, "weights to measure with", weights_},
-               {caches_bytes_, "keys and values to measure with", caches_},
-               {workspace, "activations (--max-num-batched-tokens lowers it)", workspace_},
-               {layout_.bytes + layout_.penalty_bytes, "step metadata", block_},
-               {sequences * model().vocab_size() * sizeof(float), "logits (--max-num-seqs lowers it)", logits_},
-               {sequences * sizeof(int32_t), "tokens", tokens_}};
+  } parts[] = {{cached, caches_bytes_, "keys and values to measure with", caches_},
+               {plan::DataType_BF16, workspace, "activations (--max-num-batched-tokens lowers it)", workspace_},
+               {plan::DataType_F32, layout_.bytes + layout_.penalty_bytes, "step metadata", block_},
+               {plan::DataType_F32, sequences * model().vocab_size() * sizeof(float),
+                "logits (--max-num-seqs lowers it)", logits_},
+               {plan::DataType_F32, sequences * sizeof(int32_t), "tokens", tokens_}};
   for (auto &part : parts) {
-    absl::StatusOr<void *> memory = AllocateNoise(part.bytes, part.what);
+    absl::StatusOr<std::byte *> memory = AllocateNoise(part.type, part.bytes, part.what);
     if (!memory.ok())
       return memory.status();
-    part.memory = static_cast<std::byte *>(*memory);
+    part.memory = *memory;
   }
   absl::StatusOr<void *> host = device_.AllocateHost(layout_.bytes, "step metadata");
   if (!host.ok())
@@ -170,8 +175,7 @@ absl::Status LaunchTimer::WriteStep(const plan::Entry &entry, StepSizes &sizes) 
   return device_.CopyToDevice(block_, host_block_, layout_.bytes);
 }
 
-// Bytes that the copies of a launch's arguments move by: those of its largest weight, or of its caches if it has no
-// weight.
+// Bytes that a launch reads from memory, about: those of its largest weight, or of its caches if it has no weight.
 uint64_t LaunchTimer::ColdBytes(const plan::Launch &launch) const {
   uint64_t bytes = 0;
   bool has_cache = false;
@@ -185,7 +189,6 @@ uint64_t LaunchTimer::ColdBytes(const plan::Launch &launch) const {
 
 // The launch with copy number `copy` of what it reads from memory. Its activations stay the same, as in a step.
 BoundLaunch LaunchTimer::Bind(const plan::Launch &launch, uint64_t copy) const {
-  uint64_t cold = ColdBytes(launch), places = std::max<uint64_t>(1, weights_bytes_ / cold);
   uint64_t caches = caches_bytes_ / (2 * cache_bytes_);
   BoundLaunch bound{&launch, {}, cache_bytes_};
   for (const plan::Argument *argument : *launch.arguments()) {
@@ -194,12 +197,13 @@ BoundLaunch LaunchTimer::Bind(const plan::Launch &launch, uint64_t copy) const {
     case plan::BufferKind_Workspace:
       address = workspace_ + argument->offset();
       break;
-    case plan::BufferKind_Weight:
-      // Small ones beside the largest stay where they are.
-      address = weights_;
-      if (AlignUp(target_.weights()->Get(argument->index())->bytes()) == cold)
-        address += copy % places * cold;
+    case plan::BufferKind_Weight: {
+      const plan::Weight &weight = *target_.weights()->Get(argument->index());
+      const Weights &copies = weights_.at(weight.type());
+      uint64_t bytes = AlignUp(weight.bytes());
+      address = copies.memory + copy % (copies.bytes / bytes) * bytes;
       break;
+    }
     case plan::BufferKind_KeyCache:
     case plan::BufferKind_ValueCache:
       address = caches_ + (copy % caches * 2 + (argument->kind() == plan::BufferKind_ValueCache)) * cache_bytes_;
@@ -225,18 +229,26 @@ BoundLaunch LaunchTimer::Bind(const plan::Launch &launch, uint64_t copy) const {
 }
 
 // What one launch computes from the same activations as all others.
-absl::StatusOr<Results> LaunchTimer::Compute(const plan::Entry &entry, const plan::Launch &launch,
+absl::StatusOr<Results> LaunchTimer::Compute(const plan::Launch &launch, std::span<const plan::DataType> types,
                                              const StepSizes &sizes) {
-  WeightSink::Repetition workspace{workspace_, entry.workspace_bytes(), 0};
-  if (absl::Status status = device_.Repeat({&workspace, 1}, noise_); !status.ok())
-    return status;
   BoundLaunch bound = Bind(launch, /*copy=*/0);
+  std::vector<ResultRange> ranges = ResultsOf(bound, *target_.kernels()->Get(launch.kernel()), sizes, types);
+  // Floats of 32 bits are scales or sums of squares, which are positive.
+  const std::vector<float> ones(size_t{1} << 20, 1.0f);
+  for (const ResultRange &range : ranges) {
+    WeightSink::Repetition part{range.address, range.bytes, 0};
+    std::span<const std::byte> pattern = std::as_bytes(std::span(ones));
+    if (range.type != plan::DataType_F32)
+      pattern = NoiseOf(range.type);
+    if (absl::Status status = device_.Repeat({&part, 1}, pattern); !status.ok())
+      return status;
+  }
   absl::StatusOr<LaunchList> list = device_.Prepare({&bound, 1});
   if (!list.ok())
     return list.status();
   if (absl::Status status = device_.Run(*list, sizes, /*reuse=*/false); !status.ok())
     return status;
-  return ReadResults(device_, ResultsOf(bound, *target_.kernels()->Get(launch.kernel()), sizes, TypeOfMost(target_)));
+  return ReadResults(device_, ranges);
 }
 
 absl::StatusOr<LaunchList> LaunchTimer::PrepareChain(const plan::Launch &launch, int &length) {
@@ -259,7 +271,8 @@ absl::StatusOr<double> LaunchTimer::Sample(LaunchList chain, const StepSizes &si
   return options_.now() - begin;
 }
 
-absl::StatusOr<std::vector<LaunchTime>> LaunchTimer::Time(const plan::Entry &entry, size_t reference) {
+absl::StatusOr<std::vector<LaunchTime>> LaunchTimer::Time(const plan::Entry &entry,
+                                                          std::span<const plan::DataType> types, size_t reference) {
   struct Chain {
     const plan::Launch *launch;
     LaunchList list = 0;
@@ -275,7 +288,7 @@ absl::StatusOr<std::vector<LaunchTime>> LaunchTimer::Time(const plan::Entry &ent
   if (absl::Status status = WriteStep(entry, sizes); !status.ok())
     return status;
   const plan::Launch &first = *entry.launches()->Get(static_cast<uint32_t>(reference));
-  absl::StatusOr<Results> expected = Compute(entry, first, sizes);
+  absl::StatusOr<Results> expected = Compute(first, types, sizes);
   if (!expected.ok())
     return naming(first, expected.status());
   std::vector<Chain> chains;
@@ -284,7 +297,7 @@ absl::StatusOr<std::vector<LaunchTime>> LaunchTimer::Time(const plan::Entry &ent
     if (options_.stop && options_.stop())
       return absl::CancelledError("the measurement was interrupted");
     Chain &chain = chains.emplace_back(Chain{launch});
-    absl::StatusOr<Results> results = Compute(entry, *launch, sizes);
+    absl::StatusOr<Results> results = Compute(*launch, types, sizes);
     if (!results.ok())
       return naming(*launch, results.status());
     chain.differs = RelativeSquaredError(*results, *expected, device_.host_pool()) > kSameResults;

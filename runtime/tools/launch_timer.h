@@ -8,7 +8,9 @@
 #include "runtime/tools/launch_results.h"
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <span>
 #include <vector>
 
 namespace inlay::tools {
@@ -42,8 +44,9 @@ public:
   // point takes. First, what they compute from the same memory is compared with that of launch `reference`. Then each
   // is timed in a chain of launches of its own that start early, as in a step. The rounds interleave the alternatives,
   // so that clocks that change affect all of them alike. Alternatives that are far slower than the fastest have fewer
-  // rounds. Errors name the kernel.
-  absl::StatusOr<std::vector<LaunchTime>> Time(const plan::Entry &entry, size_t reference = 0);
+  // rounds. `types` has the type of the elements behind each argument of the launches. Errors name the kernel.
+  absl::StatusOr<std::vector<LaunchTime>> Time(const plan::Entry &entry, std::span<const plan::DataType> types,
+                                               size_t reference = 0);
 
 private:
   LaunchTimer(Device &device, const Bundle &bundle, const plan::Target &target, const LaunchTimerOptions &options);
@@ -57,12 +60,14 @@ private:
   };
   Step MakeStep(const plan::Entry &entry) const;
   absl::Status Allocate();
-  absl::StatusOr<void *> AllocateNoise(uint64_t bytes, std::string_view what);
+  absl::StatusOr<std::byte *> AllocateNoise(plan::DataType type, uint64_t bytes, std::string_view what);
+  const std::vector<std::byte> &NoiseOf(plan::DataType type);
   uint64_t CacheBytes(int32_t pages) const;
   absl::Status WriteStep(const plan::Entry &entry, StepSizes &sizes);
   uint64_t ColdBytes(const plan::Launch &launch) const;
   BoundLaunch Bind(const plan::Launch &launch, uint64_t copy) const;
-  absl::StatusOr<Results> Compute(const plan::Entry &entry, const plan::Launch &launch, const StepSizes &sizes);
+  absl::StatusOr<Results> Compute(const plan::Launch &launch, std::span<const plan::DataType> types,
+                                  const StepSizes &sizes);
   absl::StatusOr<LaunchList> PrepareChain(const plan::Launch &launch, int &length);
   absl::StatusOr<double> Sample(LaunchList chain, const StepSizes &sizes, int runs);
   const plan::Model &model() const { return *bundle_.plan().model(); }
@@ -75,11 +80,15 @@ private:
   std::vector<void *> allocated_;
   void *host_block_ = nullptr;
   std::unique_ptr<StepMetadata> metadata_;
-  std::byte *weights_ = nullptr, *workspace_ = nullptr, *caches_ = nullptr, *block_ = nullptr, *logits_ = nullptr,
-            *tokens_ = nullptr;
-  uint64_t weights_bytes_ = 0, caches_bytes_ = 0; // in all
-  uint64_t cache_bytes_ = 0;                      // of the keys of a layer in the step that was written last
-  std::vector<std::byte> noise_;
+  std::byte *workspace_ = nullptr, *caches_ = nullptr, *block_ = nullptr, *logits_ = nullptr, *tokens_ = nullptr;
+  struct Weights {
+    std::byte *memory = nullptr;
+    uint64_t bytes = 0; // room for several copies
+  };
+  std::map<plan::DataType, Weights> weights_;
+  uint64_t caches_bytes_ = 0; // in all
+  uint64_t cache_bytes_ = 0;  // of the keys of a layer in the step that was written last
+  std::map<plan::DataType, std::vector<std::byte>> noise_;
 };
 
 } // namespace inlay::tools

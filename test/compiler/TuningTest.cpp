@@ -12,9 +12,11 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 using namespace mlir;
 using namespace inlay;
+using testing::ElementsAre;
 using testing::HasSubstr;
 namespace fs = std::filesystem;
 
@@ -97,6 +99,21 @@ TEST_F(TuningTest, KeepsTheFastestAndCompilesWithIt) {
   ASSERT_TRUE(compileModel(request, out).ok());
   EXPECT_EQ(gpu.runs.size(), runs);
   EXPECT_EQ(file().toText(), tuned.toText());
+}
+
+/// Codes that are unpacked, codes that are multiplied by codes, and what a rank has of the matrices.
+TEST_F(TuningTest, MeasuresCodesOfOneRank) {
+  request.quantization = "fp8";
+  request.parallel.tensor = 2;
+  request.maxNumSeqs = 16;
+  absl::Status status = compileModel(request, out);
+  ASSERT_TRUE(status.ok()) << status;
+  std::set<std::string> found;
+  TuningFile tuned = file();
+  for (const auto &[key, entry] : tuned.entries)
+    if (key.dtype != "bf16")
+      found.insert(fmt::format("{} of {}", key.family, key.dtype));
+  EXPECT_THAT(found, ElementsAre("matvec of f8e4m3", "swap_ab of f8e4m3", "swap_ab of f8e4m3 x f8e4m3"));
 }
 
 TEST_F(TuningTest, NoGpuIsAnErrorThatSaysSo) {

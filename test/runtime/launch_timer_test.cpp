@@ -75,7 +75,7 @@ protected:
     absl::StatusOr<std::unique_ptr<LaunchTimer>> timer = LaunchTimer::Open(device, **bundle, target, options_);
     if (!timer.ok())
       return timer.status();
-    return (*timer)->Time(*target.entries()->Get(0));
+    return (*timer)->Time(*target.entries()->Get(0), std::vector(4, plan::DataType_BF16));
   }
 
   // The lists of more than one launch.
@@ -102,7 +102,8 @@ TEST_F(LaunchTimerTest, GivesTheTimeOfOneLaunchOfAChain) {
   EXPECT_NEAR((*times)[0].spread, 0, 1e-6);
 }
 
-// 100 copies of the matrix are read in turn; the vector, the workspace and the rows of the step stay where they are.
+// 100 copies of the matrix are read in turn, and copies of the vector; the workspace and the rows of the step stay
+// where they are.
 TEST_F(LaunchTimerTest, AChainReadsAnotherCopyInEachLaunch) {
   ASSERT_TRUE(Time().ok());
   std::set<void *> matrices, vectors, workspaces;
@@ -114,7 +115,7 @@ TEST_F(LaunchTimerTest, AChainReadsAnotherCopyInEachLaunch) {
   }
   EXPECT_EQ(chain.size(), 100);
   EXPECT_EQ(matrices.size(), 100);
-  EXPECT_EQ(vectors.size(), 1);
+  EXPECT_EQ(vectors.size(), 100);
   EXPECT_EQ(workspaces.size(), 1);
 }
 
@@ -147,6 +148,31 @@ TEST_F(LaunchTimerTest, AnAlternativeWithOtherResultsIsNotMeasured) {
   EXPECT_TRUE((*times)[1].differs);
   EXPECT_EQ(std::ranges::count(gpu_.runs, "b"), 0);
   EXPECT_NEAR((*times)[0].microseconds, 20, 1e-6);
+}
+
+// Sums of squares are float32 among rows of bfloat16.
+TEST(LaunchResults, ElementsHaveTheTypesOfTheirArguments) {
+  flatbuffers::FlatBufferBuilder b;
+  std::vector arguments{plan::CreateArgument(b, plan::BufferKind_Workspace),
+                        plan::CreateArgument(b, plan::BufferKind_Weight),
+                        plan::CreateArgument(b, plan::BufferKind_Workspace)};
+  auto launch = plan::CreateLaunchDirect(b, 0, &arguments);
+  b.Finish(launch);
+  BoundLaunch bound{flatbuffers::GetRoot<plan::Launch>(b.GetBufferPointer()), {}, 0};
+  int rows = 0, weight = 0, squares = 0;
+  bound.arguments = {&rows, &weight, &squares};
+  flatbuffers::FlatBufferBuilder k;
+  std::vector views(3, plan::View(plan::Count(plan::Extent_Tokens, 1, 1), 64));
+  k.Finish(plan::CreateKernelDirect(k, "rows", &views));
+  StepSizes sizes{};
+  sizes[plan::Extent_Tokens] = 2;
+  std::vector types{plan::DataType_BF16, plan::DataType_U4, plan::DataType_F32};
+  auto ranges = ResultsOf(bound, *flatbuffers::GetRoot<plan::Kernel>(k.GetBufferPointer()), sizes, types);
+  ASSERT_EQ(ranges.size(), 2);
+  EXPECT_EQ(ranges[0].type, plan::DataType_BF16);
+  EXPECT_EQ(ranges[1].address, &squares);
+  EXPECT_EQ(ranges[1].bytes, 128);
+  EXPECT_EQ(ranges[1].type, plan::DataType_F32);
 }
 
 TEST(LaunchResults, SumsInAnotherOrderAreTheSame) {
