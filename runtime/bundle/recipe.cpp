@@ -2,6 +2,7 @@
 
 #include "fmt/format.h"
 #include "formats/quantization/e2m1.h"
+#include "runtime/bundle/code_words.h"
 
 #include <algorithm>
 #include <array>
@@ -452,6 +453,13 @@ absl::StatusOr<WeightRecipe> WeightRecipe::Open(const plan::Weight &weight, cons
       return status;
     if (absl::Status status = ReadColumnOrder(lookup, columns, source); !status.ok())
       return status;
+    if (source.rows.is_transposed()) {
+      source.cache = std::make_shared<StripCache>(source.tensor.bytes, std::move(source.tensor.read));
+      source.tensor.read = [cache = source.cache](uint64_t offset, std::span<std::byte> out) {
+        return cache->Read(offset, out);
+      };
+      opened.left_ = std::make_shared<std::atomic<uint64_t>>(weight.bytes());
+    }
     opened.sources_.push_back(std::move(source));
     total += count;
   }
@@ -462,6 +470,15 @@ absl::StatusOr<WeightRecipe> WeightRecipe::Open(const plan::Weight &weight, cons
 }
 
 absl::Status WeightRecipe::Make(uint64_t first, std::span<std::byte> out) const {
+  absl::Status status = MakePart(first, out);
+  if (left_ && left_->fetch_sub(out.size()) == out.size())
+    for (const Source &source : sources_)
+      if (source.cache)
+        source.cache->Release();
+  return status;
+}
+
+absl::Status WeightRecipe::MakePart(uint64_t first, std::span<std::byte> out) const {
   if (IsRopeTable(*weight_->recipe())) {
     MakeTable(first, out);
     return absl::OkStatus();
@@ -558,6 +575,8 @@ absl::Status WeightRecipe::MakeCodes(uint64_t first, std::span<std::byte> out) c
   const uint64_t row_bytes = UnitRowBytes(weight_->type()), unit_bytes = kUnitRows * row_bytes;
   const uint64_t columns = recipe.columns(), group_bytes = RoundUp(columns, kUnitColumns) / kUnitColumns * unit_bytes;
   std::memset(out.data(), 0, out.size());
+  if (AreCodeWords() && out.size() % kRecipeUnit == 0)
+    return MakeCodeWords(first, out);
   RowReader reader(*this);
   std::vector<std::byte> buffer(columns);
   std::array<uint8_t, kUnitColumns> last = {}; // of a row that ends within a unit
@@ -587,6 +606,82 @@ absl::Status WeightRecipe::MakeCodes(uint64_t first, std::span<std::byte> out) c
         }
         PackCodes(of_unit, row + r, weight_->type(), units + c / kUnitColumns * unit_bytes);
       }
+    }
+  }
+  return absl::OkStatus();
+}
+
+bool WeightRecipe::AreCodeWords() const {
+  return weight_->type() == plan::DataType_U4 && weight_->recipe()->columns() % kCodesOfWord == 0 &&
+         std::ranges::all_of(sources_, [](const Source &source) {
+           return HasCodeWords(source.rows) && source.rows.first_column() % kCodesOfWord == 0;
+         });
+}
+
+// Of codes of 4 bits in words: whole groups of rows, as many at a time as lie in `out`, or a part of one.
+absl::Status WeightRecipe::MakeCodeWords(uint64_t first, std::span<std::byte> out) const {
+  const plan::Recipe &recipe = *weight_->recipe();
+  const uint64_t all_units = RoundUp(recipe.columns(), kUnitColumns) / kUnitColumns;
+  // Lines of tensors that are transposed have a word, or an eighth of one, of each row.
+  const bool are_lines = std::ranges::any_of(sources_, [](const Source &one) { return one.rows.is_transposed(); });
+  const uint64_t most_groups = are_lines ? out.size() : kMaxRows / kUnitRows;
+  std::vector<StoredRow> rows;
+  std::vector<uint32_t> words;
+  for (uint64_t at = 0, unit = first / kRecipeUnit; at < out.size();) {
+    const uint64_t left = (out.size() - at) / kRecipeUnit, inside = unit % all_units;
+    const bool is_whole = inside == 0 && left >= all_units;
+    const uint64_t groups = is_whole ? std::min(left / all_units, most_groups) : 1;
+    const uint64_t units = is_whole ? all_units : std::min(left, all_units - inside);
+    const uint64_t row = std::min(unit / all_units * kUnitRows, recipe.rows());
+    rows.resize(std::min(groups * kUnitRows, recipe.rows() - row));
+    for (uint64_t i = 0; i < rows.size(); ++i)
+      rows[i] = {PlaceOf(LogicalRow(recipe, row + i)), i};
+    std::sort(rows.begin(), rows.end());
+    // A part of the columns at a time, so that their words stay in a core's cache.
+    const uint64_t step = are_lines ? 1 : units;
+    for (uint64_t u = 0; u < units; u += step)
+      if (absl::Status status = MakeCodeUnits(rows, inside + u, step, words, out.data() + at + u * kRecipeUnit);
+          !status.ok())
+        return status;
+    unit += groups * units;
+    at += groups * units * kRecipeUnit;
+  }
+  return absl::OkStatus();
+}
+
+// `units` units from number `unit` on of each group of rows. `out`: the first of them.
+absl::Status WeightRecipe::MakeCodeUnits(std::span<const StoredRow> rows, uint64_t unit, uint64_t units,
+                                         std::vector<uint32_t> &words, std::byte *out) const {
+  const plan::Recipe &recipe = *weight_->recipe();
+  constexpr uint64_t kUnitWords = kUnitColumns / kCodesOfWord;
+  const uint64_t all_units = RoundUp(recipe.columns(), kUnitColumns) / kUnitColumns, column = unit * kUnitColumns;
+  const uint64_t columns = std::min(units * kUnitColumns, recipe.columns() - column), width = columns / kCodesOfWord;
+  words.resize(std::max(words.size(), rows.size() * width));
+  for (uint64_t i = 0, run = 1; i < rows.size(); i += run, run = 1) {
+    const Place place = rows[i].first;
+    while (i + run < rows.size() && rows[i + run].first == Place{place.source, place.row + run})
+      ++run;
+    if (place.row >= SourceRows::kZeroRows) {
+      std::fill_n(&words[i * width], run * width, 0);
+      continue;
+    }
+    const Source &source = sources_[place.source];
+    if (absl::Status status = ReadCodeWords(source.rows, source.tensor.read, place.row, run,
+                                            column + source.rows.first_column(), columns, &words[i * width]);
+        !status.ok())
+      return status;
+  }
+  std::array<uint32_t, kUnitWords> last = {}; // of a row that ends within a unit
+  for (uint64_t i = 0; i < rows.size(); ++i) {
+    const uint64_t row = rows[i].second;
+    std::byte *to = out + row / kUnitRows * all_units * kRecipeUnit;
+    for (uint64_t w = 0; w < width; w += kUnitWords, to += kRecipeUnit) {
+      const uint32_t *of_unit = &words[i * width + w];
+      if (width - w < kUnitWords) {
+        std::copy_n(of_unit, width - w, last.begin());
+        of_unit = last.data();
+      }
+      PackCodeWords(of_unit, row % kUnitRows, to);
     }
   }
   return absl::OkStatus();

@@ -9,14 +9,18 @@
 #include "runtime/bundle/plan_generated.h"
 #include "runtime/bundle/row_quantizer.h"
 #include "runtime/bundle/source_rows.h"
+#include "runtime/bundle/strip_cache.h"
 #include "runtime/support/thread_pool.h"
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace inlay {
@@ -80,16 +84,24 @@ private:
     std::string name = {};                      // of the tensor
     std::vector<float> table = {}, scales = {}; // of codes that stand for scales (RecipeOp_Nested)
     std::vector<int32_t> column_order = {};     // the columns of the tensor in their order (RecipeOp_SortColumns)
+    std::shared_ptr<StripCache> cache = {};     // of a tensor that is transposed
     plan::DataType type = plan::DataType_F32; // of the elements that are read: those of the tensor, or what they become
   };
 
   static absl::Status SetType(const plan::Weight &weight, Source &source);
   static absl::Status ReadColumnOrder(const SourceLookup &lookup, uint64_t columns, Source &source);
   static absl::Status ReadNested(const SourceLookup &lookup, Source &source);
+  absl::Status MakePart(uint64_t first, std::span<std::byte> out) const;
   void MakeTable(uint64_t first, std::span<std::byte> out) const;
   absl::Status MakeRows(uint64_t first, std::span<std::byte> out) const;
   absl::Status MakeAtoms(uint64_t first, std::span<std::byte> out) const;
   absl::Status MakeCodes(uint64_t first, std::span<std::byte> out) const;
+  bool AreCodeWords() const;
+  absl::Status MakeCodeWords(uint64_t first, std::span<std::byte> out) const;
+  // The place of a row among those that are read, behind its place in the sources.
+  using StoredRow = std::pair<Place, uint64_t>;
+  absl::Status MakeCodeUnits(std::span<const StoredRow> rows, uint64_t unit, uint64_t units,
+                             std::vector<uint32_t> &words, std::byte *out) const;
   absl::Status MakeColumns(uint64_t first, std::span<std::byte> out) const;
   Place PlaceOf(uint64_t logical) const;
   // Columns [column, column + columns) of `count` rows from a place on: one row, whole rows, or at most kMaxRows of a
@@ -111,6 +123,7 @@ private:
 
   const plan::Weight *weight_ = nullptr;
   std::vector<Source> sources_;
+  std::shared_ptr<std::atomic<uint64_t>> left_; // bytes to make before the caches are released; null: there are none
 };
 
 // Makes all of a rank's weight, which has WeightBytes, on all threads.

@@ -1,0 +1,48 @@
+#include "runtime/bundle/strip_cache.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace inlay {
+
+// Read at the speed of the disk, and few enough bytes for threads not to wait long for each other.
+static constexpr uint64_t kStripBytes = uint64_t{1} << 20;
+
+StripCache::StripCache(uint64_t bytes, ReadBytes read)
+    : bytes_(bytes), read_(std::move(read)), strips_((bytes + kStripBytes - 1) / kStripBytes) {}
+
+absl::Status StripCache::Find(uint64_t strip, Bytes &bytes) {
+  std::lock_guard lock(strips_[strip].mutex);
+  if (!strips_[strip].bytes) {
+    uint64_t first = strip * kStripBytes;
+    auto read = std::make_shared<std::vector<std::byte>>(std::min(kStripBytes, bytes_ - first));
+    if (absl::Status status = read_(first, *read); !status.ok())
+      return status;
+    strips_[strip].bytes = std::move(read);
+  }
+  bytes = strips_[strip].bytes;
+  return absl::OkStatus();
+}
+
+absl::Status StripCache::Read(uint64_t offset, std::span<std::byte> out) {
+  while (!out.empty()) {
+    Bytes bytes;
+    if (absl::Status status = Find(offset / kStripBytes, bytes); !status.ok())
+      return status;
+    uint64_t inside = offset % kStripBytes, count = std::min<uint64_t>(out.size(), bytes->size() - inside);
+    std::memcpy(out.data(), bytes->data() + inside, count);
+    out = out.subspan(count);
+    offset += count;
+  }
+  return absl::OkStatus();
+}
+
+void StripCache::Release() {
+  for (Strip &strip : strips_) {
+    std::lock_guard lock(strip.mutex);
+    strip.bytes.reset();
+  }
+}
+
+} // namespace inlay
