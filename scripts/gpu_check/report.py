@@ -9,6 +9,7 @@ NOTES = ROOT / "docs" / "performance-notes.md"
 REFERENCES = ROOT / "test" / "bench" / "references.json"
 GOALS = ROOT / "test" / "bench" / "goals.json"
 MICRO = 1e6
+GOALS_READ = 4.55e12  # bytes per second of the card that the times of GOALS are for
 
 
 def table(header: list[str], rows: list[list[str]], left: int = 1) -> list[str]:
@@ -19,6 +20,11 @@ def table(header: list[str], rows: list[list[str]], left: int = 1) -> list[str]:
 
 def steps_of(results: dict, part: str) -> list[dict]:
     return [step for step in results.get(part, {}).get("steps", {}).values() if "error" not in step]
+
+
+def decode_steps(results: dict) -> list[dict]:
+    """Those of one GPU, then those of several."""
+    return steps_of(results, "decode") + steps_of(results, "distributed")
 
 
 def peer_of(results: dict, model: str, work: str) -> dict | None:
@@ -61,11 +67,13 @@ def goals_table(results: dict) -> list[str]:
         met = found <= wanted if most else found >= wanted
         rows.append([what, f"{'at most' if most else 'at least'} {wanted:g}", f"{found:.3f}", "met" if met else "**missed**"])
 
-    for step in steps_of(results, "decode"):
+    for step in decode_steps(results):
         for row in step["rows"]:
             model, key = step["model"], f"{row['batch']}@{row['n_depth']}"
             ms, read = row["median_step_ms"], step["read"]
             name = f"{model}, {row['batch']} × {row['n_depth']}"
+            if wanted := goals["step_ms"].get(model, {}).get(key):
+                add(f"{name}: ms, of a card that reads 4.55 TB/s", ms * read / GOALS_READ, wanted, True)
             if wanted := goals["share_of_read"].get(model, {}).get(key):
                 add(f"{name}: share of read", row["bytes"] / read / ms * 1e3, wanted)
             for other, found in others_of(results, model, row["batch"], row["n_depth"]).items():
@@ -121,7 +129,7 @@ def decode_tables(results: dict) -> list[str]:
     references = json.loads(REFERENCES.read_text())["engines"]
     header = ["model", "sequences", "context", "GB", "floor ms", "ms", "±%", "share of read", *PEER_WORK, *references]
     rows = []
-    for step in steps_of(results, "decode"):
+    for step in decode_steps(results):
         read = step["read"]
         for row in step["rows"]:
             ms, depth = row["median_step_ms"], row["n_depth"]
@@ -134,10 +142,11 @@ def decode_tables(results: dict) -> list[str]:
             rows.append((step["model"], depth, row["batch"], line))
     if not rows:
         return []
-    reads = [step["read"] / 1e12 for step in steps_of(results, "decode")]
+    reads = [step["read"] / 1e12 for step in decode_steps(results)]
     lines = [f"## Decode (read: {min(reads):.2f} to {max(reads):.2f} TB/s)", "",
              "The floor is the time to read the bytes of a step (weights once, keys and values of every sequence) at the "
-             "bandwidth measured in the same run. *Share of read* is the floor divided by the time of the whole step, "
+             "bandwidth measured in the same run; with several GPUs, those of one rank. *Share of read* is the floor divided by the "
+             "time of the whole step, "
              "including sampling and the host's part. Context is the number of tokens before the first measured step. Each "
              "comparison gives the time of the other engine and how much faster Inlay is, where each side is measured in "
              "units of the bandwidth of its own card.", ""]
@@ -145,7 +154,7 @@ def decode_tables(results: dict) -> list[str]:
     for name, engine in references.items():
         lines.append(f"- {name}: {engine['source']}")
     seen = {}
-    for step in steps_of(results, "decode"):
+    for step in decode_steps(results):
         seen.setdefault(step["model"], f"{step['model']}: loaded in {step['load_s']:.2f} s, of which weights "
                                        f"{step['weights_s']:.2f} s.")
     return [*lines, "", *(line + "\n" for line in seen.values())]

@@ -20,12 +20,25 @@ DECODE = {
     "phi-4": {"few": ("1,8,64", 512, 32)},
     "qwen3-8b": {"few": ("1,8,64", 512, 32)},
 }
-# The same with codes of 8 bits: flags of the compiler, bytes of an element of the layers' weights and of the cache.
+# The same with quantized weights: flags of the compiler, bytes of an element of the layers' weights and of the cache, and
+# steps. int4 has a float32 for the scale of 128 codes.
 CODES = {
-    "llama-3.1-8b": {"fp8 weights": (("--quantization", "fp8"), 1, 2),
-                     "fp8 weights and cache": (("--quantization", "fp8", "--kv-cache-dtype", "fp8"), 1, 1)},
+    "llama-3.1-8b": {
+        "fp8 weights": (("--quantization", "fp8"), 1, 2, {"few": ("1,4,8,16,64", 512, 32), "long-64": ("64", 2048, 32)}),
+        "fp8 weights and cache": (("--quantization", "fp8", "--kv-cache-dtype", "fp8"), 1, 1, {"long-64": ("64", 2048, 32)}),
+        "int4 weights": (("--quantization", "int4"), 0.5 + 4 / 128, 2, {"few": ("1,4,8,16,64", 512, 32)}),
+    },
+    "llama-3.1-70b": {
+        "fp8 weights": (("--quantization", "fp8"), 1, 2, {"few": ("1", 512, 16)}),
+        "int4 weights": (("--quantization", "int4"), 0.5 + 4 / 128, 2, {"few": ("1", 512, 16)}),
+    },
 }
-CODES_DECODE = ("64", 2048, 32)
+CODES_SEQUENCES = 64
+# Tensor parallel ranks and the decode steps that are measured with them.
+RANKS = {
+    "llama-3.1-8b": {2: ("1,8,64", 512, 32), 4: ("1,8,64", 512, 32)},
+    "llama-3.1-70b": {2: ("1,64", 512, 16), 4: ("1,64", 512, 16)},
+}
 # The models whose kernels, optimizations and peers are measured too.
 PEERS = {
     "llama-3.1-8b": ("compiled 1 512", "compiled 64 512", "compiled 64 2048", "compiled-prefill 1 2048", "eager 1 512",
@@ -56,8 +69,12 @@ def shape_bundle(args, model, without: str = ""):
 
 def codes_bundle(args, model, kind: str):
     flags, *_ = CODES[model.name][kind]
-    return bundle_of(args, f"{model.name}.{kind.replace(' ', '-')}", model, "--dummy-weights", "--max-num-seqs", CODES_DECODE[0],
+    return bundle_of(args, f"{model.name}.{kind.replace(' ', '-')}", model, "--dummy-weights", "--max-num-seqs", CODES_SEQUENCES,
                      *flags)
+
+
+def ranks_bundle(args, model, ranks: int):
+    return bundle_of(args, f"{model.name}.tp{ranks}", model, "--dummy-weights", "--max-num-seqs", CODES_SEQUENCES, "-tp", ranks)
 
 
 def attention_bundle(args, model, cache: str = "auto"):
@@ -70,9 +87,12 @@ def prepare(args, parts) -> None:
     for model in shapes_of(args):
         for without in ("", *VARIANTS) if "ablation" in parts and model.name in PEERS else ("",):
             shape_bundle(args, model, without)
-    for model in shapes_of(args, CODES) if "decode" in parts else ():
+    for model in shapes_of(args, CODES) if set(parts) & {"decode", "prefill"} else ():
         for kind in CODES[model.name]:
             codes_bundle(args, model, kind)
+    for model in shapes_of(args, RANKS) if "distributed" in parts else ():
+        for ranks in RANKS[model.name]:
+            ranks_bundle(args, model, ranks)
     if "attention" in parts:
         for model in sorted(ATTENTION.iterdir()):
             for cache in CACHES:
@@ -83,7 +103,7 @@ def config_of(model) -> dict:
     return json.loads((model / "config.json").read_text())
 
 
-def bytes_of(config: dict, context: float, batch: int, weight_bytes: int = 2, cache_bytes: int = 2) -> float:
+def bytes_of(config: dict, context: float, batch: int, weight_bytes: float = 2, cache_bytes: int = 2) -> float:
     """Bytes that a decode step must read: weights once, keys and values of each sequence. The head has 16 bits."""
     hidden, inner, dim = config["hidden_size"], config["intermediate_size"], config["head_dim"]
     heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
@@ -97,39 +117,63 @@ def bench(args, bundle, *flags) -> dict:
     return bench_json(args, bundle, args.target, *flags)
 
 
+def decode_step(args, model, label: str, work: tuple, bundle, element_bytes: tuple = (), ranks: int = 1):
+    """A step that measures the decode steps `work`. Bytes are those of one rank."""
+    def step():
+        batches, depth, tokens = work
+        run = bench(args, bundle(), "-p", 0, "-n", tokens, "-b", batches, "-d", depth, "-r", 3)
+        for row in run["rows"]:
+            row["bytes"] = bytes_of(config_of(model), row["n_context"], row["batch"], *element_bytes) / ranks
+            print(f"  {label} {row['batch']:3} x {row['test']}: {row['median_step_ms']:.3f} ms", flush=True)
+        return {"model": label, "rows": run["rows"], "device": run["device"], "load_s": run["load_s"], "weights_s": run["weights_s"]}
+    return step
+
+
 def decode(args, results: dict, save) -> None:
     steps = {}
-
-    def add(model, label: str, name: str, work: tuple, bundle, *element_bytes: int) -> None:
-        def step():
-            batches, depth, tokens = work
-            run = bench(args, bundle(), "-p", 0, "-n", tokens, "-b", batches, "-d", depth, "-r", 3)
-            for row in run["rows"]:
-                row["bytes"] = bytes_of(config_of(model), row["n_context"], row["batch"], *element_bytes)
-                print(f"  {label} {row['batch']:3} x {row['test']}: {row['median_step_ms']:.3f} ms", flush=True)
-            return {"model": label, "rows": run["rows"], "device": run["device"], "load_s": run["load_s"],
-                    "weights_s": run["weights_s"]}
-        steps[f"{label} {name}"] = step
-
     for model in shapes_of(args):
         for name, work in DECODE[model.name].items():
-            add(model, model.name, name, work, lambda model=model: shape_bundle(args, model))
+            steps[f"{model.name} {name}"] = decode_step(args, model, model.name, work, lambda model=model: shape_bundle(args, model))
     for model in shapes_of(args, CODES):
-        for kind, (_, *element_bytes) in CODES[model.name].items():
-            add(model, f"{model.name}, {kind}", "long-64", CODES_DECODE, lambda model=model, kind=kind: codes_bundle(args, model, kind),
-                *element_bytes)
+        for kind, (_, *element_bytes, works) in CODES[model.name].items():
+            label = f"{model.name}, {kind}"
+            for name, work in works.items():
+                steps[f"{label} {name}"] = decode_step(args, model, label, work,
+                                                       lambda model=model, kind=kind: codes_bundle(args, model, kind), tuple(element_bytes))
+    run_steps(args, results, save, steps)
+
+
+def distributed(args, results: dict, save) -> None:
+    """Decode steps on several GPUs, with as many ranks as there are GPUs for."""
+    gpus = len(sh("nvidia-smi", "-L").splitlines())
+    steps = {}
+    for model in shapes_of(args, RANKS):
+        for ranks, work in RANKS[model.name].items():
+            label = f"{model.name}, {ranks} GPUs"
+            if ranks > gpus:
+                print(f"  {label}: not run, because there are {gpus} GPUs", flush=True)
+                continue
+            steps[label] = decode_step(args, model, label, work, lambda model=model, ranks=ranks: ranks_bundle(args, model, ranks),
+                                       ranks=ranks)
+    if not steps:
+        raise SystemExit(f"gpu-check: distributed: there are {gpus} GPUs, expected at least 2")
     run_steps(args, results, save, steps)
 
 
 def prefill(args, results: dict, save) -> None:
+    bundles = {model.name: lambda model=model: shape_bundle(args, model) for model in shapes_of(args)}
+    for model in shapes_of(args, CODES):
+        if model.name in DECODE:
+            for kind in CODES[model.name]:
+                bundles[f"{model.name}, {kind}"] = lambda model=model, kind=kind: codes_bundle(args, model, kind)
     steps = {}
-    for model in shapes_of(args):
-        def step(model=model):
-            run = bench(args, shape_bundle(args, model), "-p", "512,2048", "-n", 0, "-b", 1, "-r", 5)
+    for label, bundle in bundles.items():
+        def step(label=label, bundle=bundle):
+            run = bench(args, bundle(), "-p", "512,2048", "-n", 0, "-b", 1, "-r", 5)
             for row in run["rows"]:
-                print(f"  {model.name} {row['test']}: {row['median_step_ms']:.2f} ms, {row['avg_ts']:.0f} tokens/s", flush=True)
-            return {"model": model.name, "rows": run["rows"]}
-        steps[model.name] = step
+                print(f"  {label} {row['test']}: {row['median_step_ms']:.2f} ms, {row['avg_ts']:.0f} tokens/s", flush=True)
+            return {"model": label, "rows": run["rows"]}
+        steps[label] = step
     run_steps(args, results, save, steps)
 
 
