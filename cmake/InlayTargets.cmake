@@ -15,8 +15,7 @@ if(INLAY_SANITIZE)
 endif()
 
 # inlay_separate_sources(file...): sources that are compiled alone in unity builds, because others of their target define
-# the same names in anonymous namespaces. The sanitizer presets are unity builds: they have no incremental builds to
-# speed up, and instantiate templates once per unit instead of once per file.
+# the same names in anonymous namespaces. Unity builds instantiate templates once per unit instead of once per file.
 function(inlay_separate_sources)
   set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()
