@@ -5,6 +5,7 @@
 #include "runtime/device/device.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -352,6 +353,46 @@ TEST_F(CudaStagesTest, RowsArriveInTheOrderOfTheSteps) {
       }
     }
   }
+}
+
+// A sender may be ahead by as many steps as are in flight. It then waits and does not overwrite rows.
+TEST_F(CudaStagesTest, ThreadsOfThreeStagesPassRowsOn) {
+  constexpr int64_t kSteps = 200;
+  ASSERT_TRUE(Open(DistributedBackend::kAuto, INLAY_FAKE_NCCL, 3, 3).ok());
+  ASSERT_TRUE(ranks_->Choose(MakeStages(false)).ok());
+  ASSERT_EQ(ranks_->Connect(), absl::OkStatus());
+  std::byte *rows[] = {Rows(0), Rows(1), Rows(2)};
+  std::atomic<int64_t> wrong{0};
+  auto run = [&](uint32_t rank) -> absl::Status {
+    std::vector<uint8_t> bytes(kRows * kRowBytes);
+    for (int64_t step = 1; step <= kSteps; ++step) {
+      const auto value = static_cast<uint8_t>(step);
+      if (rank > 0) {
+        if (absl::Status status = Receive(rank, step, rows[rank]); !status.ok())
+          return status;
+        if (absl::Status status = devices_[rank]->CopyToHost(bytes.data(), rows[rank], bytes.size()); !status.ok())
+          return status;
+        wrong += std::ranges::count_if(bytes, [&](uint8_t byte) { return byte != value; });
+      } else {
+        std::ranges::fill(bytes, value);
+        if (absl::Status status = devices_[0]->CopyToDevice(rows[0], bytes.data(), bytes.size()); !status.ok())
+          return status;
+      }
+      if (rank < 2)
+        if (absl::Status status = Send(rank, step, rows[rank]); !status.ok())
+          return status;
+    }
+    return absl::OkStatus();
+  };
+  std::vector<absl::Status> statuses(3);
+  std::vector<std::thread> threads;
+  for (uint32_t rank = 0; rank < 3; ++rank)
+    threads.emplace_back([&, rank] { statuses[rank] = run(rank); });
+  for (std::thread &thread : threads)
+    thread.join();
+  for (const absl::Status &status : statuses)
+    EXPECT_EQ(status, absl::OkStatus());
+  EXPECT_EQ(wrong, 0);
 }
 
 TEST_F(CudaStagesTest, EachPairIsAskedFor) {

@@ -207,12 +207,12 @@ void RunCollectives(std::vector<Operation> operations) {
 Result Enqueue(Operation operation) {
   if (operation.type != kBytes && operation.type != kFloat32 && operation.type != kBFloat16)
     return kInvalidArgument;
-  if (groups > 0)
+  if (groups > 0) {
     grouped.push_back(std::move(operation));
-  else
-    fake::Enqueue([run = operation.peer < 0 ? RunCollectives : RunMessages, operation = std::move(operation)] {
-      run({operation});
-    });
+    return kOk;
+  }
+  auto *run = operation.peer < 0 ? RunCollectives : RunMessages;
+  fake::Enqueue([run, operation = std::move(operation)] { run({operation}); });
   return kOk;
 }
 
@@ -271,10 +271,10 @@ Result ncclGroupStart() {
   return kOk;
 }
 Result ncclGroupEnd() {
-  if (--groups == 0 && !grouped.empty())
-    fake::Enqueue([run = grouped[0].peer < 0 ? RunCollectives : RunMessages, operations = std::move(grouped)] {
-      run(operations);
-    });
+  if (--groups == 0 && !grouped.empty()) {
+    auto *run = grouped[0].peer < 0 ? RunCollectives : RunMessages;
+    fake::Enqueue([run, operations = std::move(grouped)] { run(operations); });
+  }
   if (groups == 0)
     grouped.clear();
   return kOk;
