@@ -140,11 +140,6 @@ private:
                       "kernels, and compile with the tuning file then",
                       request.parallel.pipeline));
     bool isForGpu = llvm::any_of(request.targets, [](const std::string &target) { return target != "cpu"; });
-    if (isForGpu && request.parallel.pipeline > 1)
-      return absl::InvalidArgumentError(
-          fmt::format("--pipeline-parallel-size is {}, expected 1 for GPU targets; divide the model with "
-                      "--tensor-parallel-size",
-                      request.parallel.pipeline));
     if (isForGpu && request.parallel.tensor > tile::kMostExchangeRanks)
       return absl::InvalidArgumentError(fmt::format("--tensor-parallel-size is {}, expected at most {} for GPU targets",
                                                     request.parallel.tensor, tile::kMostExchangeRanks));

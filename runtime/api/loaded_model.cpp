@@ -137,9 +137,8 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Open(std::shared_ptr<c
   model->links_ = std::move(links);
   model->place_ = PlaceOfRank(model->bundle_->plan(), model->links_.rank);
   const RankLinks &own = model->links_;
-  absl::StatusOr<OpenedTarget> opened = OpenTarget(*model->bundle_, options,
-                                                   {model->place_.of_stage.index, model->place_.of_stage.count,
-                                                    StageCount(model->model()), own.stage.get(), own.gpus});
+  absl::StatusOr<OpenedTarget> opened =
+      OpenTarget(*model->bundle_, options, {own.rank, model->bundle_->plan().ranks(), own.stage.get(), own.gpus});
   if (!opened.ok())
     return opened.status();
   model->target_ = opened->target;
@@ -149,7 +148,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Open(std::shared_ptr<c
 
 absl::StatusOr<MemoryPlan> LoadedModel::PlanMemory(const EngineOptions &options, const MemoryPlan *draft) const {
   return inlay::PlanMemory(bundle_->plan(), *target_, place_.stage, *device_, options, draft,
-                           links_.gpus ? links_.gpus->bytes() : 0);
+                           links_.gpus ? links_.gpus->bytes(links_.rank) : 0);
 }
 
 absl::Status LoadedModel::Load() {
@@ -166,6 +165,10 @@ absl::Status LoadedModel::Load() {
   if (absl::Status status = LoadWeights(); !status.ok())
     return status;
   return PrepareEntries();
+}
+
+StageLink *LoadedModel::pipeline() const {
+  return is_cpu() || !links_.gpus ? links_.pipeline.get() : links_.gpus->link(links_.rank);
 }
 
 CacheShape LoadedModel::cache_shape() const { return CacheShapeOf(model()); }

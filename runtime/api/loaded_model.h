@@ -8,6 +8,7 @@
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/stages.h"
 #include "runtime/device/device.h"
+#include "runtime/distributed/stage_link.h"
 #include "runtime/kv/cache_shape.h"
 #include "runtime/schedule/step.h"
 
@@ -53,9 +54,9 @@ struct TextParts {
 // A rank of a bundle, and how it reaches the others.
 struct RankLinks {
   uint32_t rank = 0;
-  std::unique_ptr<Communicator> stage;    // the ranks that run its stage together; null if the bundle is for one rank
-  std::unique_ptr<Communicator> pipeline; // a rank of each stage, in their order; null if there is one stage
-  CudaRanks *gpus = nullptr;              // of the ranks, if they run on GPUs; null if the bundle is for one rank
+  std::unique_ptr<Communicator> stage; // the ranks that run its stage together; null if the bundle is for one rank
+  std::unique_ptr<StageLink> pipeline; // to its neighbours on the cpu; null if there is one stage
+  CudaRanks *gpus = nullptr;           // of the ranks, if they run on GPUs; null if the bundle is for one rank
 };
 
 class LoadedModel {
@@ -87,7 +88,7 @@ public:
   bool is_first_stage() const { return place_.stage == 0; }
   bool is_last_stage() const { return place_.stage + 1 == StageCount(model()); }
   const RankPlace &place() const { return place_; }
-  Communicator *pipeline() const { return links_.pipeline.get(); } // null if there is one stage
+  StageLink *pipeline() const; // null if there is one stage
   Device &device() { return *device_; }
   const MemoryPlan &memory() const { return memory_; }
   CacheShape cache_shape() const;

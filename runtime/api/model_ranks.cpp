@@ -29,12 +29,12 @@ absl::Status CheckSize(const char *option, int32_t wanted, uint32_t found, const
 
 // NCCL sums in an order that depends on how many rows a step has. The sum of two values has one order.
 absl::Status CheckDeterministic(const CudaRanks &gpus, bool is_deterministic) {
-  if (!is_deterministic || !gpus.uses_nccl() || gpus.size() <= 2)
+  if (!is_deterministic || !gpus.uses_nccl() || gpus.ranks_of_stage() <= 2)
     return absl::OkStatus();
   return absl::FailedPreconditionError(fmt::format(
       "--deterministic: {} ranks exchange with NCCL, whose sums depend on the other requests of a step; use "
       "--distributed-backend peer, or remove --deterministic",
-      gpus.size()));
+      gpus.ranks_of_stage()));
 }
 
 // How each rank of a plan for several reaches the others.
@@ -56,7 +56,7 @@ std::vector<RankLinks> Connect(const plan::Plan &plan, const std::shared_ptr<Ran
       members.push_back(stage * of_stage + place);
     std::vector<std::unique_ptr<Communicator>> made = MakeCpuCommunicators(group, members);
     for (uint32_t stage = 0; stage < stages; ++stage)
-      links[members[stage]].pipeline = std::move(made[stage]);
+      links[members[stage]].pipeline = MakeCpuStageLink(std::move(made[stage]));
   }
   return links;
 }
@@ -148,8 +148,8 @@ absl::StatusOr<std::unique_ptr<ModelRanks>> ModelRanks::Open(const std::string &
     links = Connect(plan, result->group_);
     own.threads = ThreadsOfRank(options.threads, plan.ranks());
     result->gpus_ = std::make_unique<CudaRanks>(
-        result->group_, ParseDistributedBackend(options.distributed_backend).value_or(DistributedBackend::kAuto),
-        options.nccl);
+        result->group_, StageCount(*plan.model()),
+        ParseDistributedBackend(options.distributed_backend).value_or(DistributedBackend::kAuto), options.nccl);
     for (RankLinks &of_rank : links)
       of_rank.gpus = result->gpus_.get();
   }

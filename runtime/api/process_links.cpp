@@ -89,8 +89,8 @@ RankLinks LinksOfProcess(const plan::Plan &plan, const RankProcesses &processes,
   links.stage = MakeSharedCommunicator(group, MembersOf(place.stage * layout.of_stage, layout.of_stage, 1), in_stage,
                                        at(layout.stage(place.stage)));
   if (layout.stages > 1)
-    links.pipeline = MakeSharedCommunicator(group, MembersOf(in_stage, layout.stages, layout.of_stage), place.stage,
-                                            at(layout.place(in_stage)));
+    links.pipeline = MakeCpuStageLink(MakeSharedCommunicator(group, MembersOf(in_stage, layout.stages, layout.of_stage),
+                                                             place.stage, at(layout.place(in_stage))));
   return links;
 }
 

@@ -104,28 +104,25 @@ absl::Status RankRunner::EditRows(std::span<const EditedRow> rows) {
   return absl::OkStatus();
 }
 
-// Receives what the stage before this one sends: see Entry in plan.fbs.
-absl::Status RankRunner::Receive(const StepCommand &step) {
-  const auto *transfers = model_.entries()[step.entry].entry->receives();
-  const auto rows = static_cast<uint64_t>(step.sizes[plan::Extent_Tokens]);
+// Returns where the step's rows of transfers are: see Entry in plan.fbs.
+std::vector<StageRows> RankRunner::RowsOf(const flatbuffers::Vector<const plan::Transfer *> *transfers,
+                                          const StepSizes &sizes) const {
+  std::vector<StageRows> rows;
   for (uint32_t i = 0; transfers && i < transfers->size(); ++i)
-    if (absl::Status status =
-            model_.pipeline()->Receive(model_.workspace() + transfers->Get(i)->offset(),
-                                       rows * transfers->Get(i)->row_bytes(), model_.place().stage - 1);
-        !status.ok())
-      return status;
-  return absl::OkStatus();
+    rows.push_back({model_.workspace() + transfers->Get(i)->offset(),
+                    static_cast<uint64_t>(sizes[plan::Extent_Tokens]) * transfers->Get(i)->row_bytes()});
+  return rows;
+}
+
+// Receives what the stage before this one sends.
+absl::Status RankRunner::Receive(const StepCommand &step) {
+  std::vector<StageRows> rows = RowsOf(model_.entries()[step.entry].entry->receives(), step.sizes);
+  return rows.empty() ? absl::OkStatus() : model_.pipeline()->Receive(rows);
 }
 
 absl::Status RankRunner::Send(const StepCommand &step) {
-  const auto *transfers = model_.entries()[step.entry].entry->sends();
-  const auto rows = static_cast<uint64_t>(step.sizes[plan::Extent_Tokens]);
-  for (uint32_t i = 0; transfers && i < transfers->size(); ++i)
-    if (absl::Status status = model_.pipeline()->Send(model_.workspace() + transfers->Get(i)->offset(),
-                                                      rows * transfers->Get(i)->row_bytes(), model_.place().stage + 1);
-        !status.ok())
-      return status;
-  return absl::OkStatus();
+  std::vector<StageRows> rows = RowsOf(model_.entries()[step.entry].entry->sends(), step.sizes);
+  return rows.empty() ? absl::OkStatus() : model_.pipeline()->Send(rows);
 }
 
 // Runs the kernels of the rank's stage.

@@ -56,6 +56,8 @@ public:
 private:
   absl::Status Run(const StepCommand &step);
   absl::Status Sample(const StepCommand &step);
+  std::vector<StageRows> RowsOf(const flatbuffers::Vector<const plan::Transfer *> *transfers,
+                                const StepSizes &sizes) const;
   absl::Status Receive(const StepCommand &step);
   absl::Status Send(const StepCommand &step);
   absl::Status CheckAfter(const StepCommand &step);

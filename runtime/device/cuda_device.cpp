@@ -158,7 +158,10 @@ public:
       uint64_t size = std::min<uint64_t>(kStagingBytes, bytes - at);
       Staging &staging = staging_[next_staging_++ % staging_.size()];
       // Before its first use, the event was not recorded; synchronizing with it returns at once.
-      if (absl::Status status = Check(api_.EventSynchronize(staging.copied), "copying"); !status.ok())
+      if (absl::Status status = rank_.gpus
+                                    ? rank_.gpus->Wait(rank_.index, staging.copied, rank_.gpus->step(rank_.index))
+                                    : Check(api_.EventSynchronize(staging.copied), "copying");
+          !status.ok())
         return status;
       std::memcpy(staging.memory, static_cast<const std::byte *>(from) + at, size);
       if (absl::Status status = Check(
@@ -253,6 +256,8 @@ public:
     if (absl::Status status = Check(api_.EventRecord(events_[event % kMaxEvents], stream), "recording an event");
         !status.ok())
       return status;
+    if (rank_.gpus)
+      steps_[static_cast<size_t>(event % kMaxEvents)] = rank_.gpus->step(rank_.index);
     return event;
   }
 
@@ -260,9 +265,11 @@ public:
     api_.ContextSetCurrent(context_);
     if (!rank_.gpus)
       return Check(api_.EventSynchronize(events_[event % kMaxEvents]), "running kernels");
-    if (absl::Status status = rank_.gpus->Wait(rank_.index, events_[event % kMaxEvents]); !status.ok())
+    const auto index = static_cast<size_t>(event % kMaxEvents);
+    if (absl::Status status = rank_.gpus->Wait(rank_.index, events_[index], steps_[index]); !status.ok())
       return status;
-    return table_ ? rounds_.Check(failures_[event % kMaxEvents], rank_.gpus->timeout()) : absl::OkStatus();
+    return table_ ? rounds_.Check(failures_[index], rank_.gpus->timeout(), rank_.gpus->first_of_stage(rank_.index))
+                  : absl::OkStatus();
   }
 
   absl::Status CopyToHost(void *to, const void *from, uint64_t bytes) override {
@@ -271,7 +278,8 @@ public:
             Check(api_.MemcpyToHostAsync(to, reinterpret_cast<Pointer>(from), bytes, stream_), "copying");
         !status.ok())
       return status;
-    return Synchronize();
+    // The copy waits for what other ranks send.
+    return rank_.gpus ? rank_.gpus->WaitForStream(rank_.index, stream_) : Synchronize();
   }
 
   absl::Status Clear(void *memory, uint64_t bytes) override {
@@ -643,6 +651,7 @@ private:
   std::array<Staging, 2> staging_;
   size_t next_staging_ = 0;
   std::array<Event, kMaxEvents> events_{};
+  std::array<int64_t, kMaxEvents> steps_{}; // of several ranks, by event: the step that it ends
   EventId next_event_ = 0;
   std::vector<Module> modules_;
   std::vector<LoadedKernel> functions_;

@@ -37,7 +37,8 @@ absl::StatusOr<FoundGpu> FindGpu(const Api &api, std::string_view target, const 
   if (suitable.size() < rank.count)
     return absl::FailedPreconditionError(fmt::format(
         "the bundle is for {} ranks, each on a GPU for {} of its own, but this machine has {}: {}; use a machine with "
-        "more of them, name more of them in CUDA_VISIBLE_DEVICES, or compile the model with --tensor-parallel-size {}",
+        "more of them, name more of them in CUDA_VISIBLE_DEVICES, or compile the model for at most "
+        "{} (--tensor-parallel-size times --pipeline-parallel-size)",
         rank.count, target, suitable.size(), all, suitable.size()));
   return suitable[rank.index];
 }

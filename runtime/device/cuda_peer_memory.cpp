@@ -23,6 +23,15 @@ std::byte PatternOf(const RankGpu &from, const RankGpu &to, bool is_read, uint64
 
 } // namespace
 
+absl::Status CheckOfRank(const Api &api, const RankGpu &gpu, uint32_t rank, Result result, std::string_view doing) {
+  if (result == 0)
+    return absl::OkStatus();
+  const char *text = nullptr;
+  api.GetErrorString(result, &text);
+  return absl::InternalError(fmt::format("GPU {} of rank {}: {} (error {}) while {}", gpu.ordinal, rank,
+                                         text ? text : "unknown", result, doing));
+}
+
 std::string WhyNoPeerAccess(const Api &api, std::span<const RankGpu> gpus) {
   if (!api.MemSetAccess)
     return "the driver has no virtual memory management";
@@ -81,17 +90,17 @@ absl::Status CheckPeerAccess(const Api &api, const RankGpu &from, const RankGpu 
     api.ContextSetCurrent(reader.context);
     call(api.MemcpyToHostAsync(found.data(), memory, found.size(), reader.stream));
     call(api.StreamSynchronize(reader.stream));
-    const char *verb = is_read ? "reads" : "writes to";
-    if (failed)
-      return absl::DataLossError(
-          fmt::format("GPU {} {} the memory of GPU {}: error {}", from.ordinal, verb, to.ordinal, failed));
-    for (uint64_t i = 0; i < found.size(); ++i)
+    std::string wrong = failed ? fmt::format("error {}", failed) : "";
+    for (uint64_t i = 0; i < found.size() && wrong.empty(); ++i)
       if (std::byte expected = PatternOf(from, to, is_read, i / kSegmentBytes); found[i] != expected)
-        return absl::DataLossError(fmt::format("GPU {} {} the memory of GPU {}: byte {} of {} is {:#04x}, expected "
-                                               "{:#04x}",
-                                               from.ordinal, verb, to.ordinal, i, found.size(),
-                                               static_cast<int>(found[i]), static_cast<int>(expected)));
-    return absl::OkStatus();
+        wrong = fmt::format("byte {} of {} is {:#04x}, expected {:#04x}", i, found.size(), static_cast<int>(found[i]),
+                            static_cast<int>(expected));
+    if (wrong.empty())
+      return absl::OkStatus();
+    return absl::DataLossError(fmt::format(
+        "GPU {} {} the memory of GPU {}: {}. PCI access control (ACS) or an IOMMU usually is the cause: turn them off "
+        "in the BIOS or with iommu=pt, or use --distributed-backend nccl with NCCL_P2P_DISABLE=1 in the environment",
+        from.ordinal, is_read ? "reads" : "writes to", to.ordinal, wrong));
   };
   auto fill = [&](const RankGpu &writer, Pointer memory, bool is_read) {
     for (uint64_t i = 0; i < kSegments; ++i)

@@ -7,6 +7,7 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace inlay {
 
@@ -17,6 +18,10 @@ struct RankGpu {
   cuda_driver::Context context = nullptr;
   cuda_driver::Stream stream = nullptr; // for launches
 };
+
+// Returns the status of a call for the GPU of a rank, whose error says what it was `doing`.
+absl::Status CheckOfRank(const cuda_driver::Api &api, const RankGpu &gpu, uint32_t rank, cuda_driver::Result result,
+                         std::string_view doing);
 
 // Returns why the GPUs cannot access each other's memory; empty if all can.
 std::string WhyNoPeerAccess(const cuda_driver::Api &api, std::span<const RankGpu> gpus);
@@ -49,7 +54,7 @@ private:
 };
 
 // `from` writes a pattern to the memory of `to`, and reads one of it. `first` and `second` are peer memory of the two
-// of at least 2 * kPeerCheckBytes, which it overwrites. DataLoss: a byte was wrong.
+// of at least 2 * kPeerCheckBytes, which it overwrites. DataLoss: a byte was wrong; the error says what can be done.
 inline constexpr uint64_t kPeerCheckBytes = uint64_t{64} << 10;
 absl::Status CheckPeerAccess(const cuda_driver::Api &api, const RankGpu &from, const RankGpu &to,
                              cuda_driver::Pointer from_memory, cuda_driver::Pointer to_memory);

@@ -20,6 +20,8 @@ using Clock = std::chrono::steady_clock;
 // How much longer than the timeout, after which kernels give up, the end of an engine waits for GPUs after a failure.
 constexpr std::chrono::seconds kLastWait{2};
 
+constexpr const char *kNcclIsWanted = "--distributed-backend is nccl";
+
 // Calls `use` with each collective operation of the target: the kernel and the most rows that a launch has.
 template <class Use> void ForEachCollective(const plan::Target &target, const Use &use) {
   for (const plan::Kernel *kernel : *target.kernels()) {
@@ -36,19 +38,10 @@ template <class Use> void ForEachCollective(const plan::Target &target, const Us
 
 } // namespace
 
-std::optional<DistributedBackend> ParseDistributedBackend(std::string_view name) {
-  if (name.empty() || name == "auto")
-    return DistributedBackend::kAuto;
-  if (name == "peer")
-    return DistributedBackend::kPeer;
-  if (name == "nccl")
-    return DistributedBackend::kNccl;
-  return std::nullopt;
-}
-
-CudaRanks::CudaRanks(std::shared_ptr<RankGroup> group, DistributedBackend backend, std::string nccl)
-    : group_(std::move(group)), backend_(backend), nccl_path_(std::move(nccl)), gpus_(group_->size()),
-      is_open_(gpus_.size()), exchange_(gpus_.size()), tables_(gpus_.size()), gathered_(gpus_.size()) {}
+CudaRanks::CudaRanks(std::shared_ptr<RankGroup> group, uint32_t stages, DistributedBackend backend, std::string nccl)
+    : group_(std::move(group)), of_stage_(group_->size() / stages), backend_(backend), nccl_path_(std::move(nccl)),
+      gpus_(group_->size()), is_open_(gpus_.size()), exchange_(gpus_.size()), tables_(gpus_.size()),
+      gathered_(gpus_.size()) {}
 
 CudaRanks::~CudaRanks() = default;
 
@@ -62,19 +55,21 @@ void CudaRanks::Open(uint32_t rank, const Api &api, const RankGpu &gpu) {
 }
 
 absl::Status CudaRanks::Check(Result result, uint32_t rank, std::string_view doing) const {
-  if (result == 0)
-    return absl::OkStatus();
-  const char *text = nullptr;
-  api_->GetErrorString(result, &text);
-  return absl::InternalError(fmt::format("GPU {} of rank {}: {} (error {}) while {}", gpus_[rank].ordinal, rank,
-                                         text ? text : "unknown", result, doing));
+  return CheckOfRank(*api_, gpus_[rank], rank, result, doing);
+}
+
+std::string CudaRanks::WhyNoPeerAccessInStages() const {
+  if (of_stage_ > kMaxExchangeRanks)
+    return fmt::format("the kernels exchange between at most {} ranks", kMaxExchangeRanks);
+  for (uint32_t first = 0; first < size(); first += of_stage_)
+    if (std::string why = WhyNoPeerAccess(*api_, GpusOfStage(first)); !why.empty())
+      return why;
+  return "";
 }
 
 absl::Status CudaRanks::Choose(const plan::Target &target) {
   target_ = &target;
-  std::string no_access = size() > kMaxExchangeRanks
-                              ? fmt::format("the kernels exchange between at most {} ranks", kMaxExchangeRanks)
-                              : WhyNoPeerAccess(*api_, gpus_);
+  const std::string no_access = WhyNoPeerAccessInStages();
   std::string with_code, without_code;
   ForEachCollective(target, [&](const plan::Kernel &kernel, const plan::Collective &collective, uint64_t) {
     (collective.code() ? with_code : without_code) = kernel.name()->str();
@@ -88,12 +83,18 @@ absl::Status CudaRanks::Choose(const plan::Target &target) {
         return absl::FailedPreconditionError(
             fmt::format("--distributed-backend peer: {}; use --distributed-backend auto or nccl", why));
   uses_peers_ = backend_ != DistributedBackend::kNccl && no_access.empty() && !with_code.empty();
-  why_nccl_ = backend_ == DistributedBackend::kNccl ? "--distributed-backend is nccl"
-              : !with_code.empty() && !uses_peers_  ? no_access
-                                                    : without_code;
+  if (with_code.empty() && without_code.empty())
+    why_nccl_ = ""; // there is nothing to exchange in a stage
+  else
+    why_nccl_ = backend_ == DistributedBackend::kNccl ? kNcclIsWanted
+                : !with_code.empty() && !uses_peers_  ? no_access
+                                                      : without_code;
   if (backend_ == DistributedBackend::kAuto && !with_code.empty() && !uses_peers_)
     fmt::print(stderr, "inlay: {}, so the ranks exchange with NCCL, which takes longer for small steps\n", no_access);
-  return absl::OkStatus();
+  if (!HasStages())
+    return absl::OkStatus();
+  stages_ = std::make_unique<CudaStages>(*group_, *api_, gpus_, of_stage_);
+  return stages_->Choose(target, backend_);
 }
 
 uint64_t CudaRanks::gathered_bytes() const {
@@ -101,7 +102,7 @@ uint64_t CudaRanks::gathered_bytes() const {
   if (!why_nccl_.empty())
     ForEachCollective(*target_, [&](const plan::Kernel &, const plan::Collective &collective, uint64_t rows) {
       if (!IsKernel(collective) && collective.op() == plan::CollectiveOp_AllGather)
-        most = std::max(most, rows * collective.columns() * ElementSize(collective.type()) * size());
+        most = std::max(most, rows * collective.columns() * ElementSize(collective.type()) * of_stage_);
     });
   return most;
 }
@@ -110,8 +111,11 @@ uint64_t CudaRanks::exchange_bytes() const {
   return uses_peers_ ? std::max(kExchangeRounds * round_bytes_, 2 * kPeerCheckBytes) : 0;
 }
 
-uint64_t CudaRanks::bytes() const {
-  return target_ ? exchange_bytes() + gathered_bytes() + (uses_peers_ ? sizeof(PeerTable) : 0) : 0;
+uint64_t CudaRanks::bytes(uint32_t rank) const {
+  if (!target_)
+    return 0;
+  return exchange_bytes() + gathered_bytes() + (uses_peers_ ? sizeof(PeerTable) : 0) +
+         (stages_ ? stages_->bytes(rank) : 0);
 }
 
 absl::Status CudaRanks::Connect() {
@@ -126,14 +130,17 @@ absl::Status CudaRanks::Connect() {
       why_nccl_ = std::string(status.message());
       setenv("NCCL_P2P_DISABLE", "1", /*replace=*/0); // NCCL would find the same GPUs able, and compute wrong sums
     }
-  return why_nccl_.empty() ? absl::OkStatus() : ConnectNccl();
+  if (!why_nccl_.empty())
+    if (absl::Status status = ConnectCollectives(); !status.ok())
+      return status;
+  return stages_ ? ConnectStages() : absl::OkStatus();
 }
 
 absl::Status CudaRanks::ConnectPeers() {
   for (uint32_t rank = 0; rank < size(); ++rank) {
     api_->ContextSetCurrent(gpus_[rank].context);
     exchange_[rank] = std::make_unique<CudaPeerMemory>(*api_);
-    Result result = exchange_[rank]->Allocate(gpus_[rank], gpus_, exchange_bytes());
+    Result result = exchange_[rank]->Allocate(gpus_[rank], GpusOfStage(first_of_stage(rank)), exchange_bytes());
     if (result == kOutOfMemory)
       return absl::ResourceExhaustedError(
           fmt::format("memory for exchange between ranks needs {} MiB, which are not free on GPU {} of rank {}",
@@ -149,30 +156,28 @@ absl::Status CudaRanks::ConnectPeers() {
 absl::Status CudaRanks::CheckPairs() const {
   for (uint32_t from = 0; from < size(); ++from)
     for (uint32_t to = 0; to < size(); ++to)
-      if (from != to)
+      if (from != to && first_of_stage(from) == first_of_stage(to))
         if (absl::Status status =
                 CheckPeerAccess(*api_, gpus_[from], gpus_[to], exchange_[from]->address(), exchange_[to]->address());
             !status.ok())
-          return absl::DataLossError(fmt::format(
-              "{}. PCI access control (ACS) or an IOMMU usually is the cause: turn them off in the BIOS or with "
-              "iommu=pt, or use --distributed-backend nccl with NCCL_P2P_DISABLE=1 in the environment",
-              std::string(status.message())));
+          return status;
   return absl::OkStatus();
 }
 
 // Poisons the exchange memory and writes the tables.
 absl::Status CudaRanks::FillPeers() {
   PeerTable table{};
-  for (uint32_t rank = 0; rank < size(); ++rank)
-    table.exchange[rank] = exchange_[rank]->address();
   table.round_bytes = round_bytes_;
-  table.ranks = size();
+  table.ranks = of_stage_;
   table.timeout_ns =
       static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(group_->timeout()).count());
   for (uint32_t rank = 0; rank < size(); ++rank) {
     const RankGpu &gpu = gpus_[rank];
     api_->ContextSetCurrent(gpu.context);
-    table.rank = rank;
+    // A table counts the ranks of its stage.
+    for (uint32_t i = 0; i < of_stage_; ++i)
+      table.exchange[i] = exchange_[first_of_stage(rank) + i]->address();
+    table.rank = rank - first_of_stage(rank);
     for (Result result : {api_->MemsetWordsAsync(exchange_[rank]->address(), kPeerPoison,
                                                  exchange_bytes() / sizeof kPeerPoison, gpu.stream),
                           api_->MemAlloc(&tables_[rank], sizeof table),
@@ -184,14 +189,25 @@ absl::Status CudaRanks::FillPeers() {
   return absl::OkStatus();
 }
 
-absl::Status CudaRanks::ConnectNccl() {
+absl::StatusOr<std::unique_ptr<Nccl>> CudaRanks::ConnectNccl(std::span<const RankGpu> gpus,
+                                                             const std::string &why) const {
   absl::StatusOr<std::unique_ptr<Nccl>> opened = Nccl::Open(nccl_path_);
   if (!opened.ok())
     return absl::Status(
         opened.status().code(),
-        fmt::format("the ranks need NCCL because {}, but {}", why_nccl_, std::string(opened.status().message())) +
+        fmt::format("the ranks need NCCL because {}, but {}", why, std::string(opened.status().message())) +
             (backend_ == DistributedBackend::kNccl ? ", or use --distributed-backend peer" : ""));
-  nccl_ = *std::move(opened);
+  if (absl::Status status = (*opened)->Connect(
+          *api_, gpus, std::max<Clock::duration>(group_->timeout(), std::chrono::minutes(1)), group_->timeout());
+      !status.ok()) {
+    (*opened)->Abort();
+    return status;
+  }
+  return opened;
+}
+
+// Connects the ranks of each stage.
+absl::Status CudaRanks::ConnectCollectives() {
   for (uint32_t rank = 0; rank < size() && gathered_bytes() > 0; ++rank) {
     api_->ContextSetCurrent(gpus_[rank].context);
     if (absl::Status status =
@@ -199,16 +215,42 @@ absl::Status CudaRanks::ConnectNccl() {
         !status.ok())
       return status;
   }
-  return nccl_->Connect(*api_, gpus_, std::max<Clock::duration>(group_->timeout(), std::chrono::minutes(1)),
-                        group_->timeout());
+  for (uint32_t first = 0; first < size(); first += of_stage_) {
+    absl::StatusOr<std::unique_ptr<Nccl>> connected = ConnectNccl(GpusOfStage(first), why_nccl_);
+    if (!connected.ok())
+      return connected.status();
+    nccl_.push_back(*std::move(connected));
+    if (absl::Status status = nccl_.back()->CheckCollectives(*api_); !status.ok())
+      return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CudaRanks::ConnectStages() {
+  if (stages_->Uses(RowsTransport::kNccl)) {
+    absl::StatusOr<std::unique_ptr<Nccl>> connected = ConnectNccl(gpus_, kNcclIsWanted);
+    if (!connected.ok())
+      return connected.status();
+    messages_ = *std::move(connected);
+    if (absl::Status status = messages_->CheckMessages(*api_, of_stage_); !status.ok())
+      return status;
+  }
+  return stages_->Connect(messages_.get());
 }
 
 std::string CudaRanks::Describe() const {
   std::string ordinals;
   for (const RankGpu &gpu : gpus_)
     ordinals += fmt::format("{}{}", ordinals.empty() ? "" : ", ", gpu.ordinal);
-  return fmt::format("GPUs {} through {}{}{}", ordinals, uses_peers_ ? "peer memory" : "",
-                     uses_peers_ && nccl_ ? " and " : "", nccl_ ? "NCCL " + nccl_->Version() : "");
+  auto between_stages = [&](RowsTransport transport) { return stages_ && stages_->Uses(transport); };
+  std::vector<std::string> ways;
+  if (uses_peers_ || between_stages(RowsTransport::kPeerMemory))
+    ways.emplace_back("peer memory");
+  if (between_stages(RowsTransport::kHostMemory))
+    ways.emplace_back("host memory");
+  if (const Nccl *nccl = messages_ ? messages_.get() : nccl_.empty() ? nullptr : nccl_[0].get())
+    ways.push_back("NCCL " + nccl->Version());
+  return fmt::format("GPUs {} through {}", ordinals, fmt::join(ways, " and "));
 }
 
 absl::Status CudaRanks::Run(uint32_t rank, const plan::Collective &collective, std::span<void *const> arguments,
@@ -217,15 +259,17 @@ absl::Status CudaRanks::Run(uint32_t rank, const plan::Collective &collective, s
   const auto count = static_cast<uint64_t>(std::max(rows, 0));
   if (count == 0)
     return absl::OkStatus();
+  Nccl &nccl = *nccl_[rank / of_stage_];
+  const uint32_t in_stage = rank % of_stage_;
   if (collective.op() == plan::CollectiveOp_AllReduce)
-    return nccl_->AllReduce(rank, arguments[0], arguments[1], count * columns, collective.type());
-  const uint64_t row_bytes = columns * element, result_bytes = ResultColumns(collective, size()) * element;
+    return nccl.AllReduce(in_stage, arguments[0], arguments[1], count * columns, collective.type());
+  const uint64_t row_bytes = columns * element, result_bytes = ResultColumns(collective, of_stage_) * element;
   if (absl::Status status =
-          nccl_->AllGather(rank, arguments[0], reinterpret_cast<void *>(gathered_[rank]), count * row_bytes);
+          nccl.AllGather(in_stage, arguments[0], reinterpret_cast<void *>(gathered_[rank]), count * row_bytes);
       !status.ok())
     return status;
   // NCCL puts the rows of one rank after those of the other.
-  for (uint32_t other = 0; other < size() && other * row_bytes < result_bytes; ++other) {
+  for (uint32_t other = 0; other < of_stage_ && other * row_bytes < result_bytes; ++other) {
     RowsCopy copy{};
     copy.from_type = copy.to_type = kDeviceMemory;
     copy.from_device = gathered_[rank] + other * count * row_bytes;
@@ -242,31 +286,56 @@ absl::Status CudaRanks::Run(uint32_t rank, const plan::Collective &collective, s
   return absl::OkStatus();
 }
 
-absl::Status CudaRanks::Wait(uint32_t rank, Event event) {
+absl::Status CudaRanks::Wait(uint32_t rank, Event event, int64_t step) {
+  return Poll(rank, step, [&] { return api_->EventQuery(event); });
+}
+
+absl::Status CudaRanks::WaitForStream(uint32_t rank, Stream stream) {
+  return Poll(rank, group_->step(rank), [&] { return api_->StreamQuery(stream); });
+}
+
+// Says what a rank has waited for that has not finished a step in time.
+std::string CudaRanks::WhyLate(uint32_t rank, int64_t step) const {
+  if (!stages_)
+    return fmt::format("GPU {} has not finished the step", gpus_[rank].ordinal);
+  std::string why = stages_->WhyLate(rank, step);
+  return why.empty()
+             ? fmt::format("GPU {} of stage {} has not finished step {}", gpus_[rank].ordinal, rank / of_stage_, step)
+             : why;
+}
+
+template <class Query> absl::Status CudaRanks::Poll(uint32_t rank, int64_t step, const Query &query) {
   // Kernels that wait for a peer give up after the timeout. Then they say for which one, so this waits a little longer.
   const Clock::time_point end = Clock::now() + group_->timeout() + group_->timeout() / 10;
   constexpr int kPollsOfNccl = 1024, kSpins = 20000;
   for (int polls = 1;; ++polls) {
-    if (Result result = api_->EventQuery(event); result != kNotReady)
+    if (Result result = query(); result != kNotReady)
       return Check(result, rank, "running kernels");
     absl::Status status;
     if (group_->has_failed())
       status = group_->failure();
     else if (has_expired_ || Clock::now() > end)
-      status = absl::DeadlineExceededError(
-          fmt::format("GPU {} has not finished the step after {:.3g} s (--distributed-timeout)", gpus_[rank].ordinal,
-                      std::chrono::duration<double>(group_->timeout()).count()));
-    else if (nccl_ && polls % kPollsOfNccl == 0)
-      status = nccl_->AsyncError(rank);
+      status = absl::DeadlineExceededError(fmt::format("{} after {:.3g} s (--distributed-timeout)", WhyLate(rank, step),
+                                                       std::chrono::duration<double>(group_->timeout()).count()));
+    else if (!nccl_.empty() && polls % kPollsOfNccl == 0)
+      status = nccl_[rank / of_stage_]->AsyncError(rank % of_stage_);
+    if (status.ok() && messages_ && polls % kPollsOfNccl == 0)
+      status = messages_->AsyncError(rank);
     if (!status.ok()) {
       has_expired_ = true;
-      if (nccl_)
-        nccl_->Abort();
+      AbortNccl();
       return status;
     }
     if (polls > kSpins)
       std::this_thread::yield();
   }
+}
+
+void CudaRanks::AbortNccl() {
+  for (const std::unique_ptr<Nccl> &nccl : nccl_)
+    nccl->Abort();
+  if (messages_)
+    messages_->Abort();
 }
 
 bool CudaRanks::IsStuck() {
@@ -275,8 +344,7 @@ bool CudaRanks::IsStuck() {
   std::lock_guard lock(ending_);
   if (is_stuck_)
     return *is_stuck_;
-  if (nccl_)
-    nccl_->Abort();
+  AbortNccl();
   const Clock::time_point end = Clock::now() + group_->timeout() + kLastWait;
   auto runs = [&](const RankGpu &gpu) {
     return gpu.stream && (api_->ContextSetCurrent(gpu.context), api_->StreamQuery(gpu.stream) == kNotReady);
@@ -304,8 +372,12 @@ void CudaRanks::Close(uint32_t rank) {
 }
 
 void CudaRanks::CloseAll() {
-  if (nccl_)
-    nccl_->Close(*api_);
+  for (const std::unique_ptr<Nccl> &nccl : nccl_)
+    nccl->Close(*api_);
+  if (messages_)
+    messages_->Close(*api_);
+  if (stages_)
+    stages_->Close(IsStuck());
   for (uint32_t rank = 0; rank < size(); ++rank) {
     if (!gpus_[rank].context)
       continue;
@@ -314,7 +386,7 @@ void CudaRanks::CloseAll() {
       api_->MemFree(gathered_[rank]);
     gathered_[rank] = 0;
     // After a failure NCCL may still be ending in the background.
-    if (!nccl_ || !group_->has_failed())
+    if ((nccl_.empty() && !messages_) || !group_->has_failed())
       api_->PrimaryContextRelease(gpus_[rank].device);
     gpus_[rank].context = nullptr;
   }

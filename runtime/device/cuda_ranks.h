@@ -1,10 +1,12 @@
-// How the GPUs of the ranks of a stage exchange values: through each other's memory, or with NCCL.
+// How the GPUs of the ranks exchange values: through each other's memory, or with NCCL.
 #ifndef INLAY_RUNTIME_DEVICE_CUDA_RANKS_H_
 #define INLAY_RUNTIME_DEVICE_CUDA_RANKS_H_
 
 #include "absl/status/status.h"
 #include "runtime/bundle/plan_generated.h"
 #include "runtime/device/cuda_peer_memory.h"
+#include "runtime/device/cuda_stages.h"
+#include "runtime/device/distributed_backend.h"
 #include "runtime/device/nccl.h"
 #include "runtime/distributed/rank_group.h"
 
@@ -18,34 +20,34 @@
 
 namespace inlay {
 
-// kPeer: kernels read and write the memory of other GPUs. kAuto: they do where all GPUs can and a kernel has code for
-// it; NCCL runs the other operations.
-enum class DistributedBackend { kAuto, kPeer, kNccl };
-std::optional<DistributedBackend> ParseDistributedBackend(std::string_view name); // "auto", "peer", "nccl"
-
 // Each rank's device opens itself here. Then one thread calls Choose() and Connect(), before the ranks load their
-// kernels. Afterwards each rank uses its part from its own thread.
+// kernels. Afterwards each rank uses its part from its own thread. The ranks of a stage run collective operations
+// together; CudaStages has what stages exchange.
 class CudaRanks {
 public:
   // `group` has the timeout and the failure of the ranks. `nccl`: see Nccl::Open().
-  CudaRanks(std::shared_ptr<RankGroup> group, DistributedBackend backend, std::string nccl);
+  CudaRanks(std::shared_ptr<RankGroup> group, uint32_t stages, DistributedBackend backend, std::string nccl);
   ~CudaRanks();
   CudaRanks(const CudaRanks &) = delete;
   CudaRanks &operator=(const CudaRanks &) = delete;
 
-  uint32_t size() const { return static_cast<uint32_t>(gpus_.size()); }
+  uint32_t size() const { return static_cast<uint32_t>(gpus_.size()); } // of all stages
+  uint32_t ranks_of_stage() const { return of_stage_; }
+  uint32_t first_of_stage(uint32_t rank) const { return rank / of_stage_ * of_stage_; }
   void Open(uint32_t rank, const cuda_driver::Api &api, const RankGpu &gpu);
   // The rank's graphs were destroyed, and its streams not yet. When all ranks are closed, releases what they have.
   void Close(uint32_t rank);
 
-  // Decides how the collective operations of the plan run. Allocates nothing. Errors name the kernel or the GPUs that
-  // do not do what was asked for.
+  // Decides how the collective operations of the plan run, and how rows go from stage to stage. Allocates nothing.
+  // Errors name the kernel or the GPUs that do not do what was asked for.
   absl::Status Choose(const plan::Target &target);
-  // Whether an operation runs on NCCL. Then bits of a row can depend on the rows of the step, with more than two ranks.
+  // Whether a collective operation runs on NCCL. Then bits of a row can depend on the rows of the step, with more than
+  // two ranks of a stage.
   bool uses_nccl() const { return !why_nccl_.empty(); }
-  // Memory that Connect() allocates on the GPU of each rank.
-  uint64_t bytes() const;
-  // Allocates that memory, checks that each GPU reaches the memory of each other one, and connects NCCL if it is used.
+  // Memory that Connect() allocates on the GPU of the rank.
+  uint64_t bytes(uint32_t rank) const;
+  // Allocates that memory, checks that each GPU reaches the memory of each other one that it exchanges values with, and
+  // connects NCCL if it is used.
   absl::Status Connect();
   // "peer memory", "NCCL 2.28.9", "peer memory and NCCL 2.28.9".
   std::string Describe() const;
@@ -54,26 +56,42 @@ public:
   bool IsKernel(const plan::Collective &collective) const { return uses_peers_ && collective.code(); }
   cuda_driver::Pointer table(uint32_t rank) const { return tables_[rank]; }
   absl::Status Run(uint32_t rank, const plan::Collective &collective, std::span<void *const> arguments, int32_t rows);
+  // To the stages before and after that of the rank; null if there is one stage.
+  StageLink *link(uint32_t rank) const { return stages_ ? stages_->link(rank) : nullptr; }
 
+  int64_t step(uint32_t rank) const { return group_->step(rank); } // that the rank launches
   std::chrono::steady_clock::duration timeout() const { return group_->timeout(); }
-  // Waits until the rank's event completes, but not longer than the timeout, nor after a failure of the ranks.
-  absl::Status Wait(uint32_t rank, cuda_driver::Event event);
+  // Waits until the rank's event completes, but not longer than the timeout, nor after a failure of the ranks. `step`
+  // is what the GPU runs until then.
+  absl::Status Wait(uint32_t rank, cuda_driver::Event event, int64_t step);
+  // The same for all work of a stream of the rank.
+  absl::Status WaitForStream(uint32_t rank, cuda_driver::Stream stream);
   // Whether a GPU still runs kernels after a failure of the ranks, a short while after this is first asked. Then its
   // memory must not be freed, because that waits for them.
   bool IsStuck();
 
 private:
   absl::Status Check(cuda_driver::Result result, uint32_t rank, std::string_view doing) const;
+  // The GPUs of the stage whose first rank is given.
+  std::span<const RankGpu> GpusOfStage(uint32_t first) const { return std::span(gpus_).subspan(first, of_stage_); }
+  bool HasStages() const { return of_stage_ < size(); }
+  std::string WhyNoPeerAccessInStages() const;
   absl::Status ConnectPeers();
   absl::Status CheckPairs() const;
   absl::Status FillPeers();
-  absl::Status ConnectNccl();
+  absl::StatusOr<std::unique_ptr<Nccl>> ConnectNccl(std::span<const RankGpu> gpus, const std::string &why) const;
+  absl::Status ConnectCollectives();
+  absl::Status ConnectStages();
+  template <class Query> absl::Status Poll(uint32_t rank, int64_t step, const Query &query);
+  std::string WhyLate(uint32_t rank, int64_t step) const;
+  void AbortNccl();
   void ClosePeers(uint32_t rank);
   void CloseAll();
   uint64_t exchange_bytes() const;
   uint64_t gathered_bytes() const;
 
   const std::shared_ptr<RankGroup> group_;
+  const uint32_t of_stage_; // ranks
   const DistributedBackend backend_;
   const std::string nccl_path_;
   const cuda_driver::Api *api_ = nullptr; // null: no rank has a GPU
@@ -86,7 +104,9 @@ private:
   std::vector<std::unique_ptr<CudaPeerMemory>> exchange_;
   std::vector<cuda_driver::Pointer> tables_;   // PeerTable
   std::vector<cuda_driver::Pointer> gathered_; // what NCCL gathers, before its rows are put together
-  std::unique_ptr<Nccl> nccl_;
+  std::vector<std::unique_ptr<Nccl>> nccl_;    // by stage, of its ranks; empty if it is not used
+  std::unique_ptr<Nccl> messages_;             // of all ranks; null if rows between stages do not go through NCCL
+  std::unique_ptr<CudaStages> stages_;         // null if there is one stage
   std::atomic<bool> has_expired_{false};
   std::mutex ending_; // guards is_stuck_
   std::optional<bool> is_stuck_;

@@ -27,17 +27,18 @@ public:
     const auto count = static_cast<uint64_t>(launches.size());
     runs_.push_back({next_, std::move(launches)});
     next_ = static_cast<uint32_t>((next_ + count) % kRoundCount);
-    constexpr size_t kKept = 16; // more runs than are in flight
+    constexpr size_t kKept = 128; // more runs than are in flight: a step has at most two, and each stage one step
     if (runs_.size() > kKept)
       runs_.pop_front();
   }
 
-  absl::Status Check(const PeerFailure &failure, std::chrono::duration<double> timeout) const {
+  // `first_rank`: the first rank of the stage, of which the failure counts.
+  absl::Status Check(const PeerFailure &failure, std::chrono::duration<double> timeout, uint32_t first_rank) const {
     if (failure.failed == 0)
       return absl::OkStatus();
     return absl::DeadlineExceededError(fmt::format(
         "rank {} has not delivered its part of {} within {:.3g} s (--distributed-timeout), in round {} of the exchange",
-        failure.failed - 1, NameOf(failure.failed_round), timeout.count(), failure.failed_round));
+        first_rank + failure.failed - 1, NameOf(failure.failed_round), timeout.count(), failure.failed_round));
   }
 
 private:

@@ -21,11 +21,6 @@ absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view target, int 
                                                    const DeviceRank &rank) {
   if (target == "cpu")
     return std::unique_ptr<Device>(std::make_unique<CpuDevice>(threads, rank.communicator));
-  if (rank.stages > 1)
-    return absl::UnimplementedError(fmt::format(
-        "target {}: the bundle has {} stages, which run on the target cpu only; use --target cpu, or compile the model "
-        "with --pipeline-parallel-size 1 and a larger --tensor-parallel-size",
-        target, rank.stages));
   if (target.starts_with("sm_"))
     return OpenCudaDevice(target, threads, cublaslt, rank);
   return absl::InvalidArgumentError(fmt::format("target '{}' is unknown; expected cpu or sm_90a", target));

@@ -74,7 +74,7 @@ public:
   virtual void FreeHost(void *memory) = 0;
   // Records an event that completes when all earlier launches and `copy` are done. Later launches do not wait for the
   // copy and must not write to its source. At most kMaxEvents are pending at a time.
-  static constexpr EventId kMaxEvents = 4;
+  static constexpr EventId kMaxEvents = 64; // each stage of a pipeline can have a step in flight
   virtual absl::StatusOr<EventId> RecordEvent(const AsyncCopy &copy) = 0;
   virtual absl::Status WaitForEvent(EventId event) = 0;
   virtual absl::Status Clear(void *memory, uint64_t bytes) = 0;
@@ -92,9 +92,8 @@ class CudaRanks;
 
 // The rank that a device is for, and what runs the collective operations of a plan. By default there is one rank.
 struct DeviceRank {
-  uint32_t index = 0, count = 1;        // among the ranks of its stage
-  uint32_t stages = 1;                  // of the plan
-  Communicator *communicator = nullptr; // of ranks on the cpu; it outlives the device
+  uint32_t index = 0, count = 1;        // among the ranks of all stages
+  Communicator *communicator = nullptr; // of the ranks of its stage on the cpu; it outlives the device
   CudaRanks *gpus = nullptr;            // of ranks on GPUs; it outlives the device
 };
 

@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -48,11 +49,62 @@ struct Api {
   Result (*group_end)();
   Result (*all_reduce)(const void *from, void *to, size_t count, int type, int op, Handle, cuda_driver::Stream);
   Result (*all_gather)(const void *from, void *to, size_t count, int type, Handle, cuda_driver::Stream);
+  Result (*send)(const void *from, size_t count, int type, int to, Handle, cuda_driver::Stream);
+  Result (*receive)(void *to, size_t count, int type, int from, Handle, cuda_driver::Stream);
 };
 
 int TypeOf(plan::DataType type) {
   return type == plan::DataType_BF16 ? kBFloat16 : type == plan::DataType_F16 ? kFloat16 : kFloat32;
 }
+
+// Memory of `floats` numbers on the GPU of each rank, for a check.
+class Numbers {
+public:
+  Numbers(const cuda_driver::Api &driver, std::span<const RankGpu> gpus, size_t floats)
+      : driver_(driver), gpus_(gpus), bytes_(floats * sizeof(float)), memory_(gpus.size()) {
+    for (size_t rank = 0; rank < gpus.size(); ++rank) {
+      const auto number = static_cast<float>(rank + 1);
+      driver.ContextSetCurrent(gpus[rank].context);
+      Call(driver.MemAlloc(&memory_[rank], bytes_));
+      Call(driver.MemcpyToDeviceAsync(memory_[rank], &number, sizeof number, gpus[rank].stream));
+      Call(driver.StreamSynchronize(gpus[rank].stream));
+    }
+  }
+  ~Numbers() {
+    for (size_t rank = 0; rank < gpus_.size() && !is_stuck_; ++rank) { // freeing waits for operations
+      driver_.ContextSetCurrent(gpus_[rank].context);
+      driver_.MemFree(memory_[rank]);
+    }
+  }
+  Numbers(const Numbers &) = delete;
+  Numbers &operator=(const Numbers &) = delete;
+
+  cuda_driver::Result failed() const { return failed_; } // of the driver
+  // Number 0 is rank + 1.
+  void *at(uint32_t rank, uint64_t i) const { return reinterpret_cast<void *>(memory_[rank] + i * sizeof(float)); }
+  // Reads the numbers of a rank after all operations. Empty if they have not ended by then.
+  std::vector<float> Read(uint32_t rank, Clock::time_point deadline) {
+    std::vector<float> found(bytes_ / sizeof(float));
+    driver_.ContextSetCurrent(gpus_[rank].context);
+    Call(driver_.MemcpyToHostAsync(found.data(), memory_[rank], bytes_, gpus_[rank].stream));
+    while (!failed_ && driver_.StreamQuery(gpus_[rank].stream) == cuda_driver::kNotReady) {
+      if (is_stuck_ = Clock::now() > deadline; is_stuck_)
+        return {};
+      std::this_thread::yield();
+    }
+    return found;
+  }
+
+private:
+  void Call(cuda_driver::Result result) { failed_ = failed_ ? failed_ : result; }
+
+  const cuda_driver::Api &driver_;
+  const std::span<const RankGpu> gpus_;
+  const uint64_t bytes_;
+  std::vector<cuda_driver::Pointer> memory_;
+  cuda_driver::Result failed_ = 0;
+  bool is_stuck_ = false;
+};
 
 class Library : public Nccl {
 public:
@@ -76,6 +128,8 @@ public:
       find(loaded.group_end, "ncclGroupEnd");
       find(loaded.all_reduce, "ncclAllReduce");
       find(loaded.all_gather, "ncclAllGather");
+      find(loaded.send, "ncclSend");
+      find(loaded.receive, "ncclRecv");
       if (!find.missing.empty())
         return fmt::format("{} has no {}", name, find.missing);
       if (loaded.get_version(&version_) != kOk || version_ < kOldest)
@@ -102,13 +156,61 @@ public:
     UniqueId id;
     if (absl::Status status = Check(api_.get_unique_id(&id), "starting"); !status.ok())
       return status;
-    const Clock::time_point deadline = Clock::now() + to_connect;
+    deadline_ = Clock::now() + to_connect;
     Config config;
-    absl::Status status = ForAll(driver, deadline, "connecting the ranks", [&](uint32_t rank) {
+    return ForAll(driver, deadline_, "connecting the ranks", [&](uint32_t rank) {
       return api_.init_rank(&communicators_[rank].handle, static_cast<int>(gpus_.size()), id, static_cast<int>(rank),
                             &config);
     });
-    return status.ok() ? CheckSum(driver, deadline) : status;
+  }
+
+  // Sums and gathers rank + 1 of all ranks.
+  absl::Status CheckCollectives(const cuda_driver::Api &driver) override {
+    const size_t ranks = gpus_.size();
+    Numbers numbers(driver, gpus_, 2 + ranks); // of a rank's number, the sum, and the gathered numbers
+    absl::Status status;
+    if (!numbers.failed())
+      status = ForAll(driver, deadline_, "summing a number of each rank", [&](uint32_t rank) {
+        return api_.all_reduce(numbers.at(rank, 0), numbers.at(rank, 1), 1, kFloat32, kSum, communicators_[rank].handle,
+                               gpus_[rank].stream);
+      });
+    if (!numbers.failed() && status.ok())
+      status = ForAll(driver, deadline_, "gathering a number of each rank", [&](uint32_t rank) {
+        return api_.all_gather(numbers.at(rank, 0), numbers.at(rank, 2), sizeof(float), kBytes,
+                               communicators_[rank].handle, gpus_[rank].stream);
+      });
+    for (uint32_t rank = 0; rank < ranks && status.ok(); ++rank) {
+      std::vector<float> expected{static_cast<float>(rank + 1), 0};
+      for (size_t other = 0; other < ranks; ++other) {
+        const auto number = static_cast<float>(other + 1);
+        expected[1] += number; // the sum
+        expected.push_back(number);
+      }
+      status = CheckNumbers(numbers, rank, expected, "sum");
+    }
+    return status;
+  }
+
+  // Sends rank + 1.
+  absl::Status CheckMessages(const cuda_driver::Api &driver, uint32_t hop) override {
+    const auto ranks = static_cast<uint32_t>(gpus_.size());
+    Numbers numbers(driver, gpus_, 2); // a rank's number and the one that it receives
+    absl::Status status;
+    if (!numbers.failed())
+      status = ForAll(driver, deadline_, "sending a number of each rank", [&](uint32_t rank) {
+        Result result = kOk;
+        if (rank + hop < ranks)
+          result = api_.send(numbers.at(rank, 0), sizeof(float), kBytes, static_cast<int>(rank + hop),
+                             communicators_[rank].handle, gpus_[rank].stream);
+        if (rank >= hop && (result == kOk || result == kInProgress))
+          result = api_.receive(numbers.at(rank, 1), sizeof(float), kBytes, static_cast<int>(rank - hop),
+                                communicators_[rank].handle, gpus_[rank].stream);
+        return result;
+      });
+    for (uint32_t rank = hop; rank < ranks && status.ok(); ++rank)
+      status =
+          CheckNumbers(numbers, rank, {static_cast<float>(rank + 1), static_cast<float>(rank - hop + 1)}, "message");
+    return status;
   }
 
   absl::Status AllReduce(uint32_t rank, const void *from, void *to, uint64_t elements, plan::DataType type) override {
@@ -120,6 +222,18 @@ public:
   absl::Status AllGather(uint32_t rank, const void *from, void *to, uint64_t bytes) override {
     return Enqueue(rank, "all_gather",
                    [&](Handle handle) { return api_.all_gather(from, to, bytes, kBytes, handle, gpus_[rank].stream); });
+  }
+
+  absl::Status Send(uint32_t rank, const void *from, uint64_t bytes, uint32_t to) override {
+    return Enqueue(rank, "send", [&](Handle handle) {
+      return api_.send(from, bytes, kBytes, static_cast<int>(to), handle, gpus_[rank].stream);
+    });
+  }
+
+  absl::Status Receive(uint32_t rank, void *to, uint64_t bytes, uint32_t from) override {
+    return Enqueue(rank, "receive", [&](Handle handle) {
+      return api_.receive(to, bytes, kBytes, static_cast<int>(from), handle, gpus_[rank].stream);
+    });
   }
 
   absl::Status AsyncError(uint32_t rank) override {
@@ -186,57 +300,22 @@ private:
     return status;
   }
 
-  // Sums and gathers rank + 1 of all ranks. So the connections are made now, and wrong ones are found.
-  absl::Status CheckSum(const cuda_driver::Api &driver, Clock::time_point deadline) {
-    const size_t ranks = gpus_.size();
-    const uint64_t bytes = (2 + ranks) * sizeof(float); // of a rank's number, the sum, and the gathered numbers
-    std::vector<cuda_driver::Pointer> memory(ranks);
-    cuda_driver::Result failed = 0;
-    auto driver_call = [&](cuda_driver::Result result) { failed = failed ? failed : result; };
-    for (size_t rank = 0; rank < ranks; ++rank) {
-      const auto number = static_cast<float>(rank + 1);
-      driver.ContextSetCurrent(gpus_[rank].context);
-      driver_call(driver.MemAlloc(&memory[rank], bytes));
-      driver_call(driver.MemcpyToDeviceAsync(memory[rank], &number, sizeof number, gpus_[rank].stream));
-      driver_call(driver.StreamSynchronize(gpus_[rank].stream));
-    }
-    auto at = [&](uint32_t rank, uint64_t i) { return reinterpret_cast<void *>(memory[rank] + i * sizeof(float)); };
-    absl::Status status;
-    if (!failed)
-      status = ForAll(driver, deadline, "summing a number of each rank", [&](uint32_t rank) {
-        return api_.all_reduce(at(rank, 0), at(rank, 1), 1, kFloat32, kSum, communicators_[rank].handle,
-                               gpus_[rank].stream);
-      });
-    if (!failed && status.ok())
-      status = ForAll(driver, deadline, "gathering a number of each rank", [&](uint32_t rank) {
-        return api_.all_gather(at(rank, 0), at(rank, 2), sizeof(float), kBytes, communicators_[rank].handle,
-                               gpus_[rank].stream);
-      });
-    for (uint32_t rank = 0; rank < ranks && status.ok() && !failed; ++rank) {
-      std::vector<float> found(2 + ranks);
-      driver.ContextSetCurrent(gpus_[rank].context);
-      driver_call(driver.MemcpyToHostAsync(found.data(), memory[rank], bytes, gpus_[rank].stream));
-      while (!failed && driver.StreamQuery(gpus_[rank].stream) == cuda_driver::kNotReady) {
-        if (Clock::now() > deadline)
-          return absl::DeadlineExceededError(
-              fmt::format("nccl {}: the first sum has not ended on rank {}", Version(), rank));
-        std::this_thread::yield();
-      }
-      bool is_right = found[1] == static_cast<float>(ranks * (ranks + 1) / 2);
-      for (size_t other = 0; other < ranks; ++other)
-        is_right &= found[2 + other] == static_cast<float>(other + 1);
-      if (!failed && !is_right)
-        status = absl::DataLossError(fmt::format(
-            "nccl {}: rank {} has a wrong sum of a number of each rank; use NCCL_P2P_DISABLE=1 in the environment",
-            Version(), rank));
-    }
-    for (size_t rank = 0; rank < ranks; ++rank) {
-      driver.ContextSetCurrent(gpus_[rank].context);
-      driver.MemFree(memory[rank]);
-    }
-    if (failed)
-      return absl::InternalError(fmt::format("nccl {}: error {} of the driver in the first sum", Version(), failed));
-    return status;
+  // Compares the numbers of the rank with what the operations make.
+  absl::Status CheckNumbers(Numbers &numbers, uint32_t rank, const std::vector<float> &expected,
+                            const char *what) const {
+    const std::vector<float> found = numbers.Read(rank, deadline_);
+    if (numbers.failed())
+      return absl::InternalError(
+          fmt::format("nccl {}: error {} of the driver in the first {}", Version(), numbers.failed(), what));
+    if (found.empty())
+      return absl::DeadlineExceededError(
+          fmt::format("nccl {}: the first {} has not ended on rank {}", Version(), what, rank));
+    if (found != expected)
+      return absl::DataLossError(
+          fmt::format("nccl {}: rank {} has a wrong {} of a number of each rank; use NCCL_P2P_DISABLE=1 in the "
+                      "environment",
+                      Version(), rank, what));
+    return absl::OkStatus();
   }
 
   // Waits until the communicator has done what it was told. With communicators that do not block, calls return before.
@@ -269,6 +348,7 @@ private:
   Api api_{};
   int version_ = 0;
   Clock::duration timeout_{};
+  Clock::time_point deadline_; // of connecting and its checks
   std::vector<RankGpu> gpus_;
   std::vector<Communicator> communicators_;
 };

@@ -1,5 +1,6 @@
-// Collective operations that NCCL runs in the order of a stream: a communicator for each rank of this process. The
-// library is loaded when ranks need it. nccl.cpp declares the few functions it uses, so building needs no header.
+// Collective operations and messages that NCCL runs in the order of a stream: a communicator for each rank of this
+// process. The library is loaded when ranks need it. nccl.cpp declares the few functions it uses, so building needs no
+// header.
 #ifndef INLAY_RUNTIME_DEVICE_NCCL_H_
 #define INLAY_RUNTIME_DEVICE_NCCL_H_
 
@@ -26,17 +27,24 @@ public:
 
   virtual std::string Version() const = 0; // "2.28.9"
 
-  // Makes the communicators, from one thread, and checks a sum of all ranks. `gpus` are those of the ranks. Fails if
-  // that takes longer than `to_connect`, and later if a call does not return within `of_call`.
+  // Makes the communicators, from one thread. `gpus` are those of the ranks. Fails if that takes longer than
+  // `to_connect`, and later if a call does not return within `of_call`.
   using Duration = std::chrono::steady_clock::duration;
   virtual absl::Status Connect(const cuda_driver::Api &api, std::span<const RankGpu> gpus, Duration to_connect,
                                Duration of_call) = 0;
+  // Make the connections of AllReduce() and AllGather(), and of Send() from each rank r to r + `hop`, and check them
+  // with a number of each rank.
+  virtual absl::Status CheckCollectives(const cuda_driver::Api &api) = 0;
+  virtual absl::Status CheckMessages(const cuda_driver::Api &api, uint32_t hop) = 0;
 
   // Enqueue an operation on the rank's stream, or add it to the graph that is captured there. All ranks call the same
   // ones in the same order, each on its thread, with the context of its GPU. `to` of AllGather() has `bytes` of each
   // rank.
   virtual absl::Status AllReduce(uint32_t rank, const void *from, void *to, uint64_t elements, plan::DataType type) = 0;
   virtual absl::Status AllGather(uint32_t rank, const void *from, void *to, uint64_t bytes) = 0;
+  // Enqueue a message on the rank's stream, where it waits for the operation of the peer.
+  virtual absl::Status Send(uint32_t rank, const void *from, uint64_t bytes, uint32_t to) = 0;
+  virtual absl::Status Receive(uint32_t rank, void *to, uint64_t bytes, uint32_t from) = 0;
 
   // An error of operations that run. Any thread may call these two.
   virtual absl::Status AsyncError(uint32_t rank) = 0;

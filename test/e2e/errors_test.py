@@ -187,8 +187,6 @@ def test(t: tools.Tools, model: pathlib.Path, with_tokenizer: pathlib.Path) -> N
         ("compile-model", [model, "-o", t.scratch / "x", "--target", "sm_90a", "--tune", "--tuning-file",
           t.scratch / "tuning", "-pp", 2, "-q"],
          ["--tune is for --pipeline-parallel-size 1"]),
-        ("compile-model", [model, "-o", t.scratch / "x", "--target", "cpu,sm_90a", "-pp", 2, "-q"],
-         ["--pipeline-parallel-size is 2, expected 1 for GPU targets"]),
         ("compile-model", [model, "-o", t.scratch / "x", "--target", "sm_90a", "-tp", 16, "-q"],
          ["--tensor-parallel-size is 16, expected at most 8 for GPU targets"]),
     ]:

@@ -6,7 +6,8 @@
 //   FAKE_MEMORY        bytes of memory of each
 //   FAKE_NO_PEER=0:1   GPU 0 cannot access the memory of GPU 1
 //   FAKE_BROKEN=0:1    GPU 0 says that it can, but what it writes there is lost and what it reads is zeros
-//   FAKE_STUCK=1       what GPU 1 is given never ends; 1:kernel: from its first kernel on
+//   FAKE_STUCK=1       what GPU 1 is given never ends; 1:kernel: from its first kernel on. Nor does what waits for it
+//                      with an event
 //   FAKE_FAILED=1:0:R  GPU 1 has waited for rank 0 in vain in round R of the exchange
 #include "fake_driver.h"
 
@@ -68,9 +69,14 @@ size_t used[kMaxGpus];
 
 // Handles of streams and events are those of the GPU whose context was current.
 struct Handles {
-  int gpu;
+  explicit Handles(int gpu) : gpu(gpu) {}
+  const int gpu;
+  // GPU i is bit i: those that never ended when a stream waited for them, or the stream of an event.
+  std::atomic<unsigned> waits_for{0};
+  std::atomic<bool> is_recorded{false}; // an event
 };
-Handles contexts[kMaxGpus] = {{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}};
+Handles contexts[kMaxGpus]{Handles(0), Handles(1), Handles(2), Handles(3),
+                           Handles(4), Handles(5), Handles(6), Handles(7)};
 thread_local const Handles *current = nullptr;
 
 size_t Memory() {
@@ -84,13 +90,14 @@ Result MakeHandle(Handle *handle) {
   if (!current)
     return kInvalidContext;
   std::lock_guard lock(mutex);
-  *handle = &made.emplace_back(Handles{current->gpu});
+  *handle = &made.emplace_back(current->gpu);
   return kOk;
 }
 
 Result FreeHandle(Handle) { return kOk; }
 
-int GpuOf(Handle handle) { return static_cast<const Handles *>(handle)->gpu; }
+Handles &Get(Handle handle) { return *static_cast<Handles *>(handle); }
+int GpuOf(Handle handle) { return Get(handle).gpu; }
 
 // Work of a stream needs its context.
 Result CheckStream(Handle stream) {
@@ -102,6 +109,14 @@ std::atomic<bool> has_launched[kMaxGpus];
 bool IsStuck(int gpu) {
   const char *text = std::getenv("FAKE_STUCK");
   return text && (text == std::to_string(gpu) || (text == std::to_string(gpu) + ":kernel" && has_launched[gpu]));
+}
+
+// Whether what a stream was given, or what it was given before an event, never ends.
+bool NeverEnds(Handle handle) {
+  bool never = IsStuck(GpuOf(handle));
+  for (int gpu = 0; gpu < kMaxGpus; ++gpu)
+    never |= (Get(handle).waits_for >> gpu & 1) != 0 && IsStuck(gpu);
+  return never;
 }
 
 enum class Reach { kYes, kNo, kBroken };
@@ -185,6 +200,11 @@ void fake::Enqueue(std::function<void()> work) {
     captured->push_back(std::move(work));
   else
     work();
+}
+
+void fake::WaitFor(void *stream, int gpu) {
+  if (IsStuck(gpu))
+    Get(stream).waits_for |= 1u << gpu;
 }
 
 // The names are those of the CUDA driver API.
@@ -397,9 +417,19 @@ Result cuMemsetD32Async(Pointer memory, unsigned value, size_t words, Handle str
 }
 Result cuStreamCreate(Handle *stream, unsigned) { return MakeHandle(stream); }
 Result cuStreamDestroy_v2(Handle stream) { return FreeHandle(stream); }
-Result cuStreamWaitEvent(Handle, Handle, unsigned) { return kOk; }
+// An event of another GPU that was not recorded would not be waited for. That of another rank is waited for only after
+// its thread has recorded it.
+Result cuStreamWaitEvent(Handle stream, Handle event, unsigned) {
+  if (Result result = CheckStream(stream))
+    return result;
+  if (GpuOf(stream) != GpuOf(event) && !Get(event).is_recorded)
+    return kInvalidHandle;
+  if (NeverEnds(event))
+    Get(stream).waits_for |= Get(event).waits_for | 1u << GpuOf(event);
+  return kOk;
+}
 Result cuStreamSynchronize(Handle) { return kOk; }
-Result cuStreamQuery(Handle stream) { return IsStuck(GpuOf(stream)) ? kNotReady : kOk; }
+Result cuStreamQuery(Handle stream) { return NeverEnds(stream) ? kNotReady : kOk; }
 Result cuStreamBeginCapture_v2(Handle stream, int mode) {
   constexpr int kThreadLocal = 1;
   if (Result result = CheckStream(stream); result || mode != kThreadLocal)
@@ -414,9 +444,15 @@ Result cuStreamEndCapture(Handle, Handle *graph) {
 }
 Result cuEventCreate(Handle *event, unsigned) { return MakeHandle(event); }
 Result cuEventDestroy_v2(Handle event) { return FreeHandle(event); }
-Result cuEventRecord(Handle, Handle) { return kOk; }
+Result cuEventRecord(Handle event, Handle stream) {
+  if (Result result = CheckStream(stream); result || GpuOf(event) != GpuOf(stream))
+    return result ? result : kInvalidHandle;
+  Get(event).waits_for = Get(stream).waits_for.load();
+  Get(event).is_recorded = true;
+  return kOk;
+}
 Result cuEventSynchronize(Handle) { return kOk; }
-Result cuEventQuery(Handle event) { return IsStuck(GpuOf(event)) ? kNotReady : kOk; }
+Result cuEventQuery(Handle event) { return NeverEnds(event) ? kNotReady : kOk; }
 Result cuGraphInstantiateWithFlags(Handle *executable, Handle graph, unsigned long long) {
   *executable = new Graph(*static_cast<Graph *>(graph));
   return kOk;

@@ -9,6 +9,9 @@ namespace inlay::fake {
 // Does the work now, or whenever the graph is launched that this thread is capturing.
 void Enqueue(std::function<void()> work);
 
+// What is on the stream from now on waits for the GPU: it never ends if what the GPU was given does not.
+void WaitFor(void *stream, int gpu);
+
 } // namespace inlay::fake
 
 #endif // INLAY_TEST_E2E_FAKE_DRIVER_H_

@@ -1,7 +1,8 @@
 // A libnccl.so.2 for tests with the fake driver. The ranks are threads of this process, or one thread between
 // ncclGroupStart() and ncclGroupEnd(). An operation runs when it is enqueued, or when its graph is launched, and waits
-// for those of the other ranks. Sums are of F32 and BF16. With FAKE_NCCL=wrong sums are wrong. The end of the process
-// writes to the file FAKE_NCCL_LOG how many operations ran.
+// for those of the other ranks; a message is kept until it is received. Sums are of F32 and BF16. With FAKE_NCCL=wrong
+// sums are wrong, with FAKE_NCCL=lost messages are zeros. The end of the process writes to the file FAKE_NCCL_LOG how
+// many operations ran.
 #include "fake_driver.h"
 
 #include <atomic>
@@ -10,6 +11,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string_view>
@@ -42,8 +45,9 @@ struct Clique {
   explicit Clique(int ranks) : from(static_cast<size_t>(ranks)) {}
   std::mutex mutex; // guards all members
   std::condition_variable changed;
-  std::vector<const std::byte *> from;             // of the exchange that runs
-  uint64_t arrived = 0, computed = 0, written = 0; // ranks, of all exchanges
+  std::vector<const std::byte *> from;                                             // of the exchange that runs
+  uint64_t arrived = 0, computed = 0, written = 0;                                 // ranks, of all exchanges
+  std::map<std::pair<int, int>, std::deque<std::vector<std::byte>>> messages = {}; // by sender and receiver
   bool is_aborted = false;
 };
 
@@ -60,6 +64,7 @@ struct Operation {
   void *to = nullptr;
   size_t bytes = 0;
   int type = kBytes; // kBytes: all_gather
+  int peer = -1;     // of a message: `from` is null where it is received
   std::vector<std::byte> result = {};
 };
 
@@ -134,8 +139,43 @@ void Compute(Operation &operation) {
   }
 }
 
-// Runs operations of one thread: one of its rank, or one of each rank.
-void RunAll(std::vector<Operation> operations) {
+void Send(const Operation &operation) {
+  const auto *from = static_cast<const std::byte *>(operation.from);
+  std::vector<std::byte> message(operation.bytes);
+  if (!Is("lost"))
+    message.assign(from, from + operation.bytes);
+  Clique &clique = *operation.communicator->clique;
+  std::lock_guard lock(clique.mutex);
+  clique.messages[{operation.communicator->rank, operation.peer}].push_back(std::move(message));
+  clique.changed.notify_all();
+}
+
+void Receive(const Operation &operation) {
+  Clique &clique = *operation.communicator->clique;
+  std::unique_lock lock(clique.mutex);
+  auto &messages = clique.messages[{operation.peer, operation.communicator->rank}];
+  clique.changed.wait(lock, [&] { return clique.is_aborted || !messages.empty(); });
+  if (clique.is_aborted)
+    return;
+  if (messages.front().size() != operation.bytes)
+    std::abort(); // NCCL would hang or write beyond the buffer
+  std::memcpy(operation.to, messages.front().data(), operation.bytes);
+  messages.pop_front();
+}
+
+// Runs messages of one thread: one of its rank, or those of all ranks, of which the first receives nothing.
+void RunMessages(std::vector<Operation> operations) {
+  all_operations += static_cast<int64_t>(operations.size());
+  for (const Operation &operation : operations)
+    if (operation.from)
+      Send(operation);
+  for (const Operation &operation : operations)
+    if (!operation.from)
+      Receive(operation);
+}
+
+// Runs collective operations of one thread: one of its rank, or one of each rank.
+void RunCollectives(std::vector<Operation> operations) {
   std::vector<uint64_t> numbers;
   for (Operation &operation : operations) {
     Clique &clique = *operation.communicator->clique;
@@ -167,10 +207,12 @@ void RunAll(std::vector<Operation> operations) {
 Result Enqueue(Operation operation) {
   if (operation.type != kBytes && operation.type != kFloat32 && operation.type != kBFloat16)
     return kInvalidArgument;
-  if (groups > 0)
+  if (groups > 0) {
     grouped.push_back(std::move(operation));
-  else
-    fake::Enqueue([operation = std::move(operation)] { RunAll({operation}); });
+    return kOk;
+  }
+  auto *run = operation.peer < 0 ? RunCollectives : RunMessages;
+  fake::Enqueue([run, operation = std::move(operation)] { run({operation}); });
   return kOk;
 }
 
@@ -229,8 +271,10 @@ Result ncclGroupStart() {
   return kOk;
 }
 Result ncclGroupEnd() {
-  if (--groups == 0 && !grouped.empty())
-    fake::Enqueue([operations = std::move(grouped)] { RunAll(operations); });
+  if (--groups == 0 && !grouped.empty()) {
+    auto *run = grouped[0].peer < 0 ? RunCollectives : RunMessages;
+    fake::Enqueue([run, operations = std::move(grouped)] { run(operations); });
+  }
   if (groups == 0)
     grouped.clear();
   return kOk;
@@ -240,6 +284,15 @@ Result ncclAllReduce(const void *from, void *to, size_t count, int type, int op,
 }
 Result ncclAllGather(const void *from, void *to, size_t count, int type, Communicator *communicator, void *) {
   return type != kBytes ? kInvalidArgument : Enqueue({communicator, from, to, count, type});
+}
+// The ranks of messages are those of all GPUs.
+Result ncclSend(const void *from, size_t count, int type, int peer, Communicator *communicator, void *stream) {
+  fake::WaitFor(stream, peer);
+  return type != kBytes ? kInvalidArgument : Enqueue({communicator, from, nullptr, count, type, peer});
+}
+Result ncclRecv(void *to, size_t count, int type, int peer, Communicator *communicator, void *stream) {
+  fake::WaitFor(stream, peer);
+  return type != kBytes ? kInvalidArgument : Enqueue({communicator, nullptr, to, count, type, peer});
 }
 }
 // NOLINTEND(readability-identifier-naming)

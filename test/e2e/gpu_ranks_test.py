@@ -1,7 +1,9 @@
-"""Ranks of a bundle for sm_90a, each on a GPU of its own, on a machine without a GPU: the fake driver has two. The kernels are
-emulated as in emulated_model_test.py, those that exchange through peer memory too, or fake_nccl.cpp sums and gathers, with and
-without CUDA graphs. The tokens and logits must be those of transformers. Then the errors: too few GPUs, no NCCL, GPUs and ranks that do not answer. Needs NVRTC."""
+"""Ranks of a bundle for sm_90a, each on a GPU of its own, on a machine without a GPU: the fake driver has two or four. The kernels are
+emulated as in emulated_model_test.py, those that exchange through peer memory too, or fake_nccl.cpp sums, gathers and sends, with and
+without CUDA graphs. Rows between two stages go through peer memory, host memory or NCCL. The tokens and logits must be those of
+transformers. Then the errors: too few GPUs, no NCCL, GPUs, ranks and stages that do not answer. Needs NVRTC."""
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -17,10 +19,23 @@ from gpu_check import correctness  # noqa: E402
 
 FLAGS = ("--target", "sm_90a", "--dtype", "bfloat16", "--max-num-seqs", 4, "--max-num-batched-tokens", 64, "-q")
 STARTS, STEPS = (0, 9, 17), 4
+# Ranks of each stage, stages, and the operations of NCCL that check its connections.
+DIVISIONS = {"two ranks": (2, 1, 4), "two stages": (1, 2, 2), "two stages of two ranks": (2, 2, 12)}
+# How each of them runs: the division, what exchanges values, options of run-model and environment variables.
+RUNS = [
+    ("two ranks", "peer memory", ("--distributed-backend", "peer"), {}),
+    ("two ranks", "peer memory", ("--distributed-backend", "peer", "--enforce-eager"), {}),
+    ("two ranks", "NCCL 2.28.9", ("--distributed-backend", "nccl"), {}),
+    ("two ranks", "NCCL 2.28.9", ("--distributed-backend", "nccl", "--enforce-eager"), {}),
+    ("two stages", "peer memory", (), {}),
+    ("two stages", "host memory", ("--enforce-eager",), {"FAKE_NO_PEER": "0:1"}),
+    ("two stages of two ranks", "peer memory", ("--distributed-backend", "peer"), {}),
+    ("two stages of two ranks", "NCCL 2.28.9", ("--distributed-backend", "nccl"), {}),
+]
 
 
 class Machine:
-    """Two fake GPUs. Environment variables are those of fake_driver.cpp and fake_nccl.cpp."""
+    """Two fake GPUs, unless the environment has another number. Environment variables are those of fake_driver.cpp and fake_nccl.cpp."""
 
     def __init__(self, t: tools.Tools, driver: pathlib.Path, nccl: pathlib.Path, bundle: pathlib.Path):
         self.t, self.driver, self.nccl, self.bundle = t, driver, nccl, bundle
@@ -37,29 +52,32 @@ class Machine:
             os.environ.update(before)
 
     def fails(self, what: str, expected: list[str], *flags, bundle: pathlib.Path | None = None, nccl: pathlib.Path | None = None,
-              **environment) -> None:
+              timeout: int = 3, **environment) -> None:
         """Expects that run-model ends with an error. Without FAKE_KERNELS, kernels do nothing."""
         result = self(lambda: self.t.run("run-model", bundle or self.bundle, "--prompt-ids", "3,4", "--max-tokens", 4, "-q", "--nccl",
-                                         nccl or self.nccl, "--distributed-timeout", 3, *flags), **environment)
+                                         nccl or self.nccl, "--distributed-timeout", timeout, *flags), **environment)
         missing = [text for text in expected if text not in result.stderr]
         if result.returncode != 1 or missing:
             tools.fail(f"{what}: expected exit code 1 and {missing}, found {result.returncode}: {result.stderr}")
         print(f"{what}: {result.stderr.splitlines()[0]}", flush=True)
 
 
-def compare(t: tools.Tools, machine: Machine, model: pathlib.Path, library: pathlib.Path, backend: str, *flags) -> None:
+def compare(t: tools.Tools, machine: Machine, model: pathlib.Path, bundle: pathlib.Path, library: pathlib.Path, division: str, way: str,
+            flags: tuple, environment: dict) -> None:
+    ranks, stages, checks = DIVISIONS[division]
+    title = f"{division}, {way} {' '.join(flags)}"
     golden, logits, row_errors = correctness.golden_of(model)
     prompts = [golden["prompt_ids"] + golden["greedy_ids"][:start] for start in STARTS]
     arguments = type("Arguments", (), {"out": t.scratch, "bin": t.binaries})
     log = t.scratch / "operations"
     log.unlink(missing_ok=True)
     outputs = machine(lambda: correctness.generate(
-        arguments, machine.bundle, "sm_90a", len(logits[0]), prompts, "--kv-cache-memory-bytes", 3 << 20, "--nccl", machine.nccl,
-        "--distributed-backend", backend, "--distributed-timeout", 200, *flags, steps=STEPS),
-        FAKE_KERNELS=str(library), FAKE_NCCL_LOG=str(log))
+        arguments, bundle, "sm_90a", len(logits[0]), prompts, "--kv-cache-memory-bytes", 3 << 20, "--nccl", machine.nccl,
+        "--distributed-timeout", 200, *flags, steps=STEPS),
+        FAKE_KERNELS=str(library), FAKE_NCCL_LOG=str(log), FAKE_GPUS=str(ranks * stages), **environment)
     pairs = []
     for start, (tokens, rows) in zip(STARTS, outputs, strict=True):
-        where = f"two GPUs, {backend}, prompt + {start} tokens"
+        where = f"{title}, prompt + {start} tokens"
         try:
             equal = correctness.part_of_tokens(golden["greedy_ids"][start:], tokens, logits[start:], golden["bf16_error"], where)
         except correctness.Mismatch as mismatch:
@@ -67,18 +85,27 @@ def compare(t: tools.Tools, machine: Machine, model: pathlib.Path, library: path
         pairs += correctness.compare_rows(logits[start : start + equal], rows[:equal])
     error, worst = correctness.relative(pairs), max(correctness.relative([pair]) for pair in pairs)
     operations = int(log.read_text()) if log.exists() else 0
-    print(f"two GPUs, {backend} {' '.join(flags)}: {len(pairs)} rows of logits, relative error {error:.1e}, of the worst row {worst:.1e}, "
+    print(f"{title}: {len(pairs)} rows of logits, relative error {error:.1e}, of the worst row {worst:.1e}, "
           f"{operations} operations of NCCL", flush=True)
     if not error <= 1.5 * golden["bf16_error"] or not worst <= 1.5 * max(row_errors):
-        tools.fail(f"{backend}: expected at most {1.5 * golden['bf16_error']:.1e} and {1.5 * max(row_errors):.1e}")
-    # NCCL is checked with two operations of each rank when it is connected.
-    if operations <= 4 if backend == "nccl" else operations > 0:
-        tools.fail(f"{backend}: expected {'more than 4' if backend == 'nccl' else 'no'} operations of NCCL, found {operations}")
+        tools.fail(f"{title}: expected at most {1.5 * golden['bf16_error']:.1e} and {1.5 * max(row_errors):.1e}")
+    uses_nccl = way.startswith("NCCL")
+    if operations <= checks if uses_nccl else operations > 0:
+        tools.fail(f"{title}: expected {f'more than {checks}' if uses_nccl else 'no'} operations of NCCL, found {operations}")
+
+
+def stages_fail(machine: Machine, bundle: pathlib.Path) -> None:
+    machine.fails("one GPU for two stages", ["the bundle is for 2 ranks, each on a GPU"], bundle=bundle, FAKE_GPUS="1")
+    machine.fails("stages without peer access", ["--distributed-backend peer: GPU 0 cannot access the memory of GPU 1"],
+                  "--distributed-backend", "peer", bundle=bundle, FAKE_NO_PEER="0:1")
+    machine.fails("a stage that does not send", ["step 1 has failed: rank 0: GPU 0 of stage 0 has not finished step 1 after 2 s",
+                                                 "rank 1: rank 0 of stage 0 has not delivered its rows of step 1 after 2 s"],
+                  bundle=bundle, timeout=2, FAKE_STUCK="0:kernel")
 
 
 def errors(t: tools.Tools, machine: Machine, model: pathlib.Path) -> None:
     machine.fails("one GPU", ["the bundle is for 2 ranks, each on a GPU for sm_90a of its own, but this machine has 1",
-                              "CUDA_VISIBLE_DEVICES", "--tensor-parallel-size 1"], FAKE_GPUS="1")
+                              "CUDA_VISIBLE_DEVICES", "for at most 1 (--tensor-parallel-size"], FAKE_GPUS="1")
     machine.fails("no NCCL", ["the ranks need NCCL because --distributed-backend is nccl", "none.so", "--nccl", "nvidia-nccl-cu13"],
                   "--distributed-backend", "nccl", nccl=t.scratch / "none.so")
     machine.fails("no peer access", ["--distributed-backend peer: GPU 0 cannot access the memory of GPU 1"], "--distributed-backend", "peer",
@@ -107,16 +134,24 @@ def tools_name_gpus(t: tools.Tools, machine: Machine) -> None:
 
 
 def test(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, nccl: pathlib.Path, fixtures: pathlib.Path) -> None:
-    model, bundle = fixtures / "llama-gqa", t.scratch / "ranks.inlay"
-    if not tools.compiled_for_gpu(t.run("compile-model", model, "-o", bundle, *FLAGS, "-tp", 2), "ranks on GPUs"):
-        sys.exit(77)
-    machine = Machine(t, driver, nccl, bundle)
+    model = fixtures / "llama-gqa"
+    bundles = {division: t.scratch / f"{division.replace(' ', '_')}.inlay" for division in DIVISIONS}
+
+    def compiled(division: str):
+        ranks, stages, _ = DIVISIONS[division]
+        return t.run("compile-model", model, "-o", bundles[division], *FLAGS, "-tp", ranks, "-pp", stages)
+
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        if not all(tools.compiled_for_gpu(result, "ranks on GPUs") for result in pool.map(compiled, DIVISIONS)):
+            sys.exit(77)
+    libraries = {division: emulation.compile_bundle(str(compiler), bundle, bundle.with_suffix(""), None, optimization="-O1")
+                 for division, bundle in bundles.items()}
+    machine = Machine(t, driver, nccl, bundles["two ranks"])
     errors(t, machine, model)
+    stages_fail(machine, bundles["two stages"])
     tools_name_gpus(t, machine)
-    library = emulation.compile_bundle(str(compiler), bundle, t.scratch / model.name, None, optimization="-O1")
-    for backend in ("peer", "nccl"):
-        compare(t, machine, model, library, backend)
-        compare(t, machine, model, library, backend, "--enforce-eager")
+    for division, *how in RUNS:
+        compare(t, machine, model, bundles[division], libraries[division], division, *how)
 
 
 tools.main(test)

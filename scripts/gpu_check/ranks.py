@@ -1,0 +1,67 @@
+"""Ranks on several GPUs: fixtures divided among ranks and stages, compared with goldens of transformers as in the part
+`correctness`. Divisions that need more GPUs than there are do not run. Rows between stages go through peer memory or
+NCCL, with and without CUDA graphs."""
+
+import json
+
+from . import correctness
+from .common import bundle_of, checked, sh
+
+# Ranks of each stage, and stages.
+DIVISIONS = {"two stages": (1, 2), "two ranks": (2, 1), "two stages of two ranks": (2, 2), "four stages": (1, 4)}
+MODELS = ("llama-gqa", "gemma2")
+RUNS = (("--distributed-backend", "peer"), ("--distributed-backend", "peer", "--enforce-eager"), ("--distributed-backend", "nccl"))
+FLAGS = ("--max-num-seqs", 64, "--max-num-batched-tokens", 512)
+
+
+def bundle_for(args, model, division: str):
+    ranks, stages = DIVISIONS[division]
+    return bundle_of(args, f"{model.name}.tp{ranks}pp{stages}", model, *correctness.types_of(args), *FLAGS, "-tp", ranks, "-pp", stages)
+
+
+def models_of(args):
+    """The chosen fixtures, or two, with the divisions that their layers allow."""
+    for model in correctness.fixtures(args):
+        if args.fixtures or model.name in MODELS:
+            for division, (_, stages) in DIVISIONS.items():
+                if stages <= layers_of(model):
+                    yield model, division
+
+
+def layers_of(model) -> int:
+    config = json.loads((model / "config.json").read_text())
+    return config.get("num_hidden_layers") or config.get("n_layer") or config["num_layers"]
+
+
+def prepare(args) -> None:
+    for model, division in models_of(args):
+        bundle_for(args, model, division)
+
+
+def division(args, model, name: str, flags) -> dict:
+    golden, logits, row_errors = correctness.golden_of(model)
+    bundle, width = bundle_for(args, model, name), len(logits[0])
+    prompts = [golden["prompt_ids"] + golden["greedy_ids"][:start] for start in range(correctness.MANY_SEQUENCES)]
+    # Many sequences fill the pipeline. Alone, one stage runs at a time.
+    outputs = correctness.generate(args, bundle, args.target, width, prompts, *flags, steps=correctness.MANY_STEPS)
+    result = correctness.compare_many(golden, logits, row_errors, outputs, exact=False)
+    alone = correctness.generate(args, bundle, args.target, width, prompts[:2], "--max-num-seqs", 1, *flags, steps=correctness.MANY_STEPS)
+    found = correctness.compare_many(golden, logits, row_errors, alone, exact=False)
+    return result if result["verdict"] != "ok" else result | {"verdict": found["verdict"]}
+
+
+def ranks(args, results: dict, save) -> None:
+    gpus = len(sh("nvidia-smi", "-L").splitlines())
+    results["runs"] = []
+    for model, name in models_of(args):
+        needed = DIVISIONS[name][0] * DIVISIONS[name][1]
+        if needed > gpus:
+            print(f"  {model.name:12} {name}: not run, because it needs {needed} GPUs and there are {gpus}", flush=True)
+            continue
+        for flags in RUNS:
+            row = {"fixture": model.name, "division": name, "flags": " ".join(flags), "relative_error": float("nan")}
+            row |= checked(division, args, model, name, flags)
+            results["runs"].append(row)
+            print("  {fixture:12} {division}, {flags}: relative error {relative_error:.2e}: {verdict}".format(**row), flush=True)
+            save()
+    results["passed"] = bool(results["runs"]) and all(row["verdict"] == "ok" for row in results["runs"])
