@@ -55,7 +55,11 @@ static std::string whyGroupsRefused(WeightOp weight, int64_t columns, bool isCpu
     return llvm::formatv("its weight has a scale for each {0} columns of {1}, expected one for each row, or f8e4m3 with "
                          "multiples of {2}",
                          ofWeight, stringifyCodes(quantized.getCodes()), unit);
-  if ((isScaledApart || group) && weight.getPacking() != Packing::Codes16x128)
+  if (group && group < columns && !isScaledApart)
+    return llvm::formatv("its weight has a scale for each row and its format one for each {0} columns, expected groups in "
+                         "both",
+                         group);
+  if (isScaledApart && weight.getPacking() != Packing::Codes16x128)
     return llvm::formatv("its weight has scales for groups of columns and is not packed as {0}",
                          stringifyPacking(Packing::Codes16x128));
   return "";

@@ -36,6 +36,9 @@ LogicalResult inlay::checkCodeProduct(LinearOp linear, WeightOp weight) {
                                 << " columns; expected one for each row, or multiples of " << tile::kUnitColumns
                                 << " columns of f8e4m3 that are packed as "
                                 << stringifyPacking(Packing::Codes16x128);
+  if (groupOfRows(linear) < k && weight.getQuantizedAttr().getGroup() == k)
+    return linear.emitError() << "multiplies codes whose scales are for groups of " << groupOfRows(linear)
+                              << " columns by a weight with one for each row; expected groups in both";
   if (QuantizeOp quantize = quantizerOf(linear); quantize && quantize.getPacking() != weight.getPacking())
     return linear.emitError() << "multiplies codes in the order " << stringifyPacking(quantize.getPacking())
                               << " by weights in the order " << stringifyPacking(weight.getPacking());
@@ -55,7 +58,6 @@ Value inlay::emitCodeProduct(LinearOp linear, Value row, Value col, LinearTile s
   bool isInteger = cast<tile::ViewType>(weight.getType()).getElementType().isInteger();
   FlatSymbolRefAttr weightScales = weightOp.getQuantizedAttr().getScales();
   int64_t rowGroup = groupOfRows(linear), columnGroup = weightOp.getQuantizedAttr().getGroup();
-  // Scales of groups, in the order in which steps are scaled by them.
   Value ofColumnGroups = columnGroup < k ? b.weight(weightScales) : Value();
   Value ofRowGroups = rowGroup < k ? b.activation(linear.getScales(), Provenance::Activation) : Value();
   auto sumType = b.tileType({shape.m, shape.n}, isInteger ? Type(b.getI32Type()) : b.getF32Type());
@@ -67,10 +69,13 @@ Value inlay::emitCodeProduct(LinearOp linear, Value row, Value col, LinearTile s
       return SmallVector<Value>{tile::DotOp::create(b, x, w, carried[0], /*transpose_rhs=*/true)};
     // Tensor cores keep about 14 bits of sums of f8E4M3FN, so that each step is summed apart.
     Value part = tile::DotOp::create(b, x, w, b.full(sumType, 0), /*transpose_rhs=*/true);
+    Value factor;
     if (ofColumnGroups)
-      part = b.mul(part, b.broadcast(scalesOfStep(ofColumnGroups, col, at, columnGroup, shape.n, b), 0, shape.m));
+      factor = b.broadcast(scalesOfStep(ofColumnGroups, col, at, columnGroup, shape.n, b), 0, shape.m);
     if (ofRowGroups)
-      part = b.mul(part, b.broadcast(scalesOfStep(ofRowGroups, row, at, rowGroup, shape.m, b), 1, shape.n));
+      factor = b.mul(factor, b.broadcast(scalesOfStep(ofRowGroups, row, at, rowGroup, shape.m, b), 1, shape.n));
+    if (factor)
+      part = b.mul(part, factor);
     return SmallVector<Value>{b.add(carried[0], part)};
   })[0];
   sum = b.toF32(sum);

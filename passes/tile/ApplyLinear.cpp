@@ -126,16 +126,21 @@ Value LinearBody::scalesOfStep(StepScales scales, Value row, int64_t rows, Value
                               argument(scales.load.getView()), ValueRange{row, div(k, scales.group)});
 }
 
-/// The product of a step, times the first column of `scales` along its rows or columns; without scales, the product.
-Value LinearBody::scaled(Value part, Value scales, bool alongRows) {
-  if (!scales)
-    return part;
-  auto type = cast<RankedTensorType>(scales.getType());
-  SmallVector<OpFoldResult> offsets(2, b.getIndexAttr(0)), strides(2, b.getIndexAttr(1));
-  SmallVector<OpFoldResult> sizes{b.getIndexAttr(type.getDimSize(0)), b.getIndexAttr(1)};
-  Value vector = tensor::ExtractSliceOp::create(b, type.clone({type.getDimSize(0)}), scales, offsets, sizes, strides);
-  Value repeated = tile::BroadcastOp::create(b, part.getType(), vector, /*axis=*/alongRows ? 1 : 0);
-  return arith::MulFOp::create(b, part, repeated);
+/// The product of a step, times the first columns of `ofLeft` along its rows and of `ofRight` along its columns; either
+/// may be null. One factor of both takes fewer registers than two, one after the other.
+Value LinearBody::scaled(Value part, Value ofLeft, Value ofRight) {
+  Value factor;
+  for (auto [scales, axis] : {std::pair(ofLeft, 1), {ofRight, 0}}) {
+    if (!scales)
+      continue;
+    auto type = cast<RankedTensorType>(scales.getType());
+    SmallVector<OpFoldResult> offsets(2, b.getIndexAttr(0)), strides(2, b.getIndexAttr(1));
+    SmallVector<OpFoldResult> sizes{b.getIndexAttr(type.getDimSize(0)), b.getIndexAttr(1)};
+    Value vector = tensor::ExtractSliceOp::create(b, type.clone({type.getDimSize(0)}), scales, offsets, sizes, strides);
+    Value repeated = tile::BroadcastOp::create(b, part.getType(), vector, axis);
+    factor = factor ? arith::MulFOp::create(b, factor, repeated).getResult() : repeated;
+  }
+  return factor ? arith::MulFOp::create(b, part, factor).getResult() : part;
 }
 
 /// The sums of `rows` x `columns` over a part of K; of `columns` x `rows` with the weights on the left. Where each step
@@ -168,7 +173,7 @@ SmallVector<Value> LinearBody::product(Value row, int64_t rows, Value column, in
     Value dot = tile::DotOp::create(b, isSwapped ? w : x, isSwapped ? x : w, loop.addsSteps ? zero : carried,
                                     /*transpose_rhs=*/true);
     if (loop.addsSteps)
-      dot = arith::AddFOp::create(b, carried, scaled(scaled(dot, scales, isSwapped), ofRows, !isSwapped));
+      dot = arith::AddFOp::create(b, carried, isSwapped ? scaled(dot, scales, ofRows) : scaled(dot, ofRows, scales));
     next.push_back(dot);
   }
   scf::YieldOp::create(b, next);

@@ -48,25 +48,32 @@ static SmallVector<Operation *> loadsOf(tile::DotOp dot, Value operand) {
   return loads;
 }
 
+/// Collects the loads of scales that `factor` is made of. False where it is something else.
+static bool collectScales(Value factor, SmallVectorImpl<tile::LoadOp> &loads) {
+  if (auto product = factor.getDefiningOp<arith::MulFOp>())
+    return collectScales(product.getLhs(), loads) && collectScales(product.getRhs(), loads);
+  auto broadcast = factor.getDefiningOp<tile::BroadcastOp>();
+  auto column = broadcast ? broadcast.getValue().getDefiningOp<tensor::ExtractSliceOp>() : tensor::ExtractSliceOp();
+  if (!column)
+    return false;
+  if (auto load = column.getSource().getDefiningOp<tile::LoadOp>())
+    loads.push_back(load);
+  return true;
+}
+
 std::optional<StepProduct> inlay::findStepProduct(tile::DotOp dot) {
-  if (!isa<scf::ForOp>(dot->getParentOp()) || !matchPattern(dot.getAccumulator(), m_AnyZeroFloat()))
+  if (!isa<scf::ForOp>(dot->getParentOp()) || !matchPattern(dot.getAccumulator(), m_AnyZeroFloat()) ||
+      !dot->hasOneUse())
     return std::nullopt;
   StepProduct result;
-  Value value = dot.getResult();
-  while (value.hasOneUse()) {
-    Operation *user = *value.user_begin();
-    if (result.add = dyn_cast<arith::AddFOp>(user); result.add)
-      return result;
-    auto scaled = dyn_cast<arith::MulFOp>(user);
-    auto broadcast = scaled ? scaled.getRhs().getDefiningOp<tile::BroadcastOp>() : tile::BroadcastOp();
-    auto column = broadcast ? broadcast.getValue().getDefiningOp<tensor::ExtractSliceOp>() : tensor::ExtractSliceOp();
-    if (!column)
+  Operation *user = *dot->user_begin();
+  if (auto scaled = dyn_cast<arith::MulFOp>(user)) {
+    if (!collectScales(scaled.getRhs(), result.scales) || !scaled->hasOneUse())
       return std::nullopt;
-    if (auto load = column.getSource().getDefiningOp<tile::LoadOp>())
-      result.scales.push_back(load);
-    value = scaled;
+    user = *scaled->user_begin();
   }
-  return std::nullopt;
+  result.add = dyn_cast<arith::AddFOp>(user);
+  return result.add ? std::optional(result) : std::nullopt;
 }
 
 /// The products in loops whose right operands are loaded; those with one loaded left operand together.

@@ -52,23 +52,29 @@ static std::optional<RowSum> rowSumOf(scf::ForOp loop, unsigned number) {
   return RowSum{loop->getResult(number), reduce.getValue()};
 }
 
-/// What `term` is before it is multiplied by scales of a step, which `loop` gets; null where a factor is none.
-static Value withoutScales(Value term, MainLoop &loop) {
-  while (auto scaled = term.getDefiningOp<arith::MulFOp>()) {
-    auto broadcast = scaled.getRhs().getDefiningOp<tile::BroadcastOp>();
-    auto column = broadcast ? broadcast.getValue().getDefiningOp<tile::ReduceOp>() : tile::ReduceOp();
-    auto load = column ? column.getValue().getDefiningOp<tile::LoadOp>() : tile::LoadOp();
-    if (!load || load.getOffsets().size() != 2 || load.getType().getDimSize(1) != 1)
-      return {};
-    auto number = load.getOffsets()[1].getDefiningOp<arith::DivUIOp>();
-    std::optional<int64_t> group = number ? getConstantIntValue(number.getRhs()) : std::nullopt;
-    StepScales &scales = broadcast.getAxis() == 0 ? loop.columnScales : loop.rowScales;
-    if (!group || number.getLhs() != loop.loop.getInductionVar() || scales.load)
-      return {};
-    scales = {load, *group};
-    term = scaled.getLhs();
-  }
-  return term;
+/// Takes `factor` apart into scales of a step for `loop`, and their products. False where it is something else.
+static bool takeScales(Value factor, MainLoop &loop) {
+  if (auto product = factor.getDefiningOp<arith::MulFOp>())
+    return takeScales(product.getLhs(), loop) && takeScales(product.getRhs(), loop);
+  auto broadcast = factor.getDefiningOp<tile::BroadcastOp>();
+  auto column = broadcast ? broadcast.getValue().getDefiningOp<tile::ReduceOp>() : tile::ReduceOp();
+  auto load = column ? column.getValue().getDefiningOp<tile::LoadOp>() : tile::LoadOp();
+  if (!load || load.getOffsets().size() != 2 || load.getType().getDimSize(1) != 1)
+    return false;
+  auto number = load.getOffsets()[1].getDefiningOp<arith::DivUIOp>();
+  std::optional<int64_t> group = number ? getConstantIntValue(number.getRhs()) : std::nullopt;
+  StepScales &scales = broadcast.getAxis() == 0 ? loop.columnScales : loop.rowScales;
+  if (!group || number.getLhs() != loop.loop.getInductionVar() || scales.load)
+    return false;
+  scales = {load, *group};
+  return true;
+}
+
+/// Whether `term` is the product of a step, or that times scales, which `loop` gets.
+static bool isStepOf(Value term, MainLoop &loop) {
+  auto scaled = term.getDefiningOp<arith::MulFOp>();
+  return term == loop.dot.getResult() ||
+         (scaled && scaled.getLhs() == loop.dot.getResult() && takeScales(scaled.getRhs(), loop));
 }
 
 /// Finds the loops before the product, each with the bounds of its loop.
@@ -136,7 +142,7 @@ FailureOr<MainLoop> inlay::findMainLoop(tile::ProgramOp program) {
     }
     auto add = value.getDefiningOp<arith::AddFOp>();
     if (add && add.getLhs() == carried && matchPattern(dot.getAccumulator(), m_AnyZeroFloat()) &&
-        withoutScales(add.getRhs(), result) == dot.getResult()) {
+        isStepOf(add.getRhs(), result)) {
       result.product = loop->getResult(i);
       result.addsSteps = true;
       continue;

@@ -62,7 +62,6 @@ CASES = {
     "i8_32": Case("i8", 144, 640, is_packed=True, rows=32, most=32),
     # Scales for each 128 columns: 5 of a row in a buffer of 8, tiles of rows and columns that end within the matrix.
     "groups": Case("f8e4m3", 272, 640, is_packed=True, group=128, weight_group=128),
-    "groups_of_rows": Case("f8e4m3", 144, 1024, is_packed=True, group=128),
     "groups_of_weight": Case("f8e4m3", 272, 512, is_packed=True, weight_group=256),
     "groups_16": Case("f8e4m3", 272, 1280, is_packed=True, rows=13, most=16, group=128, weight_group=128),
     "groups_64": Case("f8e4m3", 144, 640, is_packed=True, rows=61, most=64, group=128, weight_group=128),
