@@ -60,7 +60,7 @@ static std::string whyGroupsRefused(WeightOp weight, int64_t columns, bool isCpu
                          "both",
                          group);
   if (isScaledApart && weight.getPacking() != Packing::Codes16x128)
-    return llvm::formatv("its weight has scales for groups of columns and is not packed as {0}",
+    return llvm::formatv("its weight has a scale for each {0} columns, and is not packed as {1}", ofWeight,
                          stringifyPacking(Packing::Codes16x128));
   return "";
 }
@@ -127,7 +127,7 @@ void QuantizeActivationsPass::runOnOperation() {
       continue;
     // Streams of weights unpack codes in time.
     if (!isCpu && maxRows <= tile::targetOf(linear).costs().getStreamingRows()) {
-      linear.emitRemark() << "activations stay floats: steps of up to " << maxRows << " rows are bound by memory";
+      linear.emitRemark() << "activations stay floats: steps of up to " << int64_t(maxRows) << " rows are bound by memory";
       continue;
     }
     if (std::string reason = whyRefused(linear, weight, isCpu); !reason.empty()) {
