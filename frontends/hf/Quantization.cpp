@@ -53,15 +53,18 @@ bool Scheme::RefuseOtherCodes() {
 }
 
 std::string Quantization::DescribeActivations() const {
+  const std::string_view on_targets = quantizes_on_all_targets_ ? "" : " on GPUs";
   const std::pair<ActivationScheme, std::string> texts_of_schemes[] = {
       {ActivationScheme::kTokens,
        fmt::format("activations are quantized for each token in steps with prompts{}, and are floats in all others "
                    "(--activation-quantization)",
-                   quantizes_on_all_targets_ ? "" : " on GPUs")},
+                   on_targets)},
       {ActivationScheme::kStatic, "activations are quantized by input_scale in steps with prompts on GPUs, and are "
                                   "floats in all others (--activation-quantization)"},
-      {ActivationScheme::kGroups, "weights are quantized, activations are not: products are computed with activations "
-                                  "as floats (groups of 128 columns are not supported)"},
+      {ActivationScheme::kGroups,
+       fmt::format("activations are quantized for each token and each 128 columns in steps with prompts{}, and are "
+                   "floats in all others (--activation-quantization)",
+                   on_targets)},
   };
   std::vector<std::string> texts;
   for (const auto &[scheme, description] : texts_of_schemes)
@@ -83,7 +86,8 @@ void Quantization::SetActivations(ActivationQuantization choice) {
     Scheme &scheme = rule.scheme;
     if (choice == ActivationQuantization::kNone)
       scheme.activations = ActivationScheme::kFloats;
-    else if (choice == ActivationQuantization::kDynamic && !scheme.RefuseOtherCodes())
+    else if (choice == ActivationQuantization::kDynamic && scheme.activations != ActivationScheme::kGroups &&
+             !scheme.RefuseOtherCodes())
       scheme.activations = ActivationScheme::kTokens;
   }
 }

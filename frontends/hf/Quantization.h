@@ -41,7 +41,7 @@ enum class TensorLayout {
 enum class ActivationScheme {
   kFloats, // Not at all.
   kTokens, // Each row has a scale, found while it is computed.
-  kGroups, // Each 128 columns of a row have one.
+  kGroups, // Each 128 columns of a row have one, found while it is computed.
   kStatic, // The checkpoint has one scale for all rows: `input_scale`.
   kOther,  // In a way that is not supported; they stay floats.
 };
@@ -50,7 +50,7 @@ enum class ActivationScheme {
 enum class ActivationQuantization {
   kAuto,    // As the checkpoint says, and kTokens where floats are quantized to fp8.
   kNone,    // Activations stay floats.
-  kDynamic, // kTokens for each matrix of 8-bit codes without zero points.
+  kDynamic, // kTokens for each matrix of 8-bit codes without zero points, kGroups where the checkpoint says so.
 };
 
 // What shares a scale.

@@ -339,7 +339,7 @@ private:
     if (!reads)
       return false;
     if (auto quantize = dyn_cast<QuantizeOp>(op))
-      return !quantize.getGroup() && llvm::none_of(group.ops, llvm::IsaPred<QuantizeOp>);
+      return llvm::none_of(group.ops, llvm::IsaPred<QuantizeOp>);
     if (auto norm = dyn_cast<NormInterface>(op))
       return !norm.getGroup() && norm.getInput().hasOneUse() && llvm::none_of(group.ops, llvm::IsaPred<NormInterface>);
     if (!isElementwise(op))

@@ -299,9 +299,16 @@ static Value emitProduct(LinearOp linear, const Prologue &prologue, Value row, V
     rows = b.load(b.metadata("LogitRowIndices", b.getI32Type(), tile::Extent::LogitRows), ValueRange{row}, {shape.m});
   NormPrologue norm(prologue.norm, k, shape, b);
   norm.declareViews();
+  int64_t rowGroup = linear.getScales() ? groupOfRows(linear) : k;
   auto loadRows = [&](Value at, int64_t columns) {
     Value from = inputColumn ? Value(arith::AddIOp::create(b, at, b.index(inputColumn))) : at;
     return rows ? b.gather(input, rows, from, columns) : b.load(input, ValueRange{row, from}, {shape.m, columns});
+  };
+  // Codes times the scale of their group of columns, in which each step lies.
+  auto scaledRows = [&](Value codes, Value at) {
+    Value number = arith::DivUIOp::create(b, at, b.index(rowGroup));
+    Value of = b.load(b.activation(linear.getScales(), Provenance::Activation), ValueRange{row, number}, {shape.m, 1});
+    return b.mul(b.toF32(codes), b.broadcast(b.reduce(Reduction::Add, of, 1), 1, shape.k));
   };
   norm.emitStatistics(loadRows);
 
@@ -313,6 +320,8 @@ static Value emitProduct(LinearOp linear, const Prologue &prologue, Value row, V
     SmallVector<Value> next(carried);
     if (norm.sumsSquares())
       next[1] = norm.addSquares(carried[1], x);
+    if (rowGroup < k)
+      x = scaledRows(x, at);
     x = b.toType(norm.apply(x, at), element);
     Value w = b.toType(weight.load(col, at, shape.n, shape.k), element);
     next[0] = tile::DotOp::create(b, x, w, carried[0], /*transpose_rhs=*/true);
@@ -320,7 +329,7 @@ static Value emitProduct(LinearOp linear, const Prologue &prologue, Value row, V
   });
 
   Value acc = sums[0];
-  if (linear.getScales()) {
+  if (linear.getScales() && rowGroup == k) {
     Value ofRows = b.load(b.activationVector(linear.getScales(), Provenance::Activation), ValueRange{row}, {shape.m});
     acc = b.mul(acc, b.broadcast(ofRows, 1, shape.n));
   }
@@ -363,6 +372,8 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
       return linear.emitError() << "has the quantized weight '" << linear.getWeight() << "' with groups of "
                                 << quantized.getGroup() << " of " << k << " columns; expected multiples of 16";
     shape.k = *step;
+    if (linear.getScales())
+      shape.k = std::min(shape.k, groupOfRows(linear));
     // What codes become. A GPU multiplies in the type of the activations.
     element = isCpu ? f32 : cast<RankedTensorType>(linear.getInput().getType()).getElementType();
   }

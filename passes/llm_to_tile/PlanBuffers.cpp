@@ -25,6 +25,18 @@ static int64_t rowBytes(RankedTensorType type) {
   return columns * type.getElementTypeBitWidth() / 8;
 }
 
+/// Columns of a row of the buffer of `result`, which lies in it alone. TMA takes rows of a multiple of 16 bytes, which
+/// scales of groups of columns need not be.
+static int64_t bufferColumns(OpResult result) {
+  auto type = cast<RankedTensorType>(result.getType());
+  int64_t columns = type.getRank() == 2 ? type.getDimSize(1) : 1;
+  Operation *yield = cast<GroupOp>(result.getOwner()).getBody().front().getTerminator();
+  auto quantize = yield->getOperand(result.getResultNumber()).getDefiningOp<QuantizeOp>();
+  constexpr int64_t unit = 16 / sizeof(float);
+  bool areOfGroups = quantize && columns > 1 && type.getElementType().isF32();
+  return areOfGroups ? llvm::alignTo(columns, unit) : columns;
+}
+
 namespace {
 
 /// Tells which values have one row for each logits row. Remembers, since a residual chain asks for each value twice.
@@ -183,7 +195,7 @@ struct PlanBuffersPass : inlay::impl::PlanBuffersPassBase<PlanBuffersPass> {
         }
         if (siblings.empty()) {
           siblings.push_back(i);
-          columns = type.getRank() == 2 ? type.getDimSize(1) : 1;
+          columns = bufferColumns(group->getResult(i));
           last = lastUse(result, order);
         }
         int64_t bytes = rows * columns * type.getElementTypeBitWidth() / 8;

@@ -2,7 +2,7 @@
 //
 // One block is one row: rows that are looked up or gathered, elementwise ops on them,
 // at most one norm of the whole row, elementwise ops on its result, and at most one op
-// that quantizes the row.
+// that quantizes the row, as a whole or in groups of columns.
 //
 //===----------------------------------------------------------------------===//
 
@@ -38,7 +38,7 @@ private:
   Value row;
   Value token, position, gathered; // the row's token, position and row of the input, where the group reads by them
   Value mean, inverse;             // of the row that is normed: null where it is not subtracted, and 1/rms
-  Value scale, perScale;           // of the row that is quantized, and 1/scale
+  Value scale, perScale;           // of the row that is quantized as a whole, and 1/scale
   bool hasFailed = false;
 
   LogicalResult findOps();
@@ -50,6 +50,9 @@ private:
   Value evaluate(Value value, Value at, Tiles &tiles);
   Value normed(Value at, Tiles &tiles);
   Value codes(Value at, Tiles &tiles);
+  Value toCodes(Value x, Value inverse);
+  bool hasGroups() { return quantize && quantize.getGroupSize() < columns; }
+  Value scaleOf(Value largest);
   Value reduceRow(Reduction kind, Value row, Tiles &held, llvm::function_ref<Value(Value)> term);
   void emitNorm(Tiles &held);
   void emitScale(Tiles &held);
@@ -74,11 +77,12 @@ LogicalResult RowsConverter::findOps() {
     auto found = dyn_cast<NormInterface>(op);
     auto quantizer = dyn_cast<QuantizeOp>(op);
     bool isRowWise = isa<EmbeddingOp, PositionEmbeddingOp, GatherRowsOp, RmsScaleOp>(op) ||
-                     op.hasTrait<OpTrait::Elementwise>() || (found && !found.getGroup()) ||
-                     (quantizer && !quantizer.getGroup());
+                     op.hasTrait<OpTrait::Elementwise>() || (found && !found.getGroup()) || quantizer;
     if (!isRowWise)
       return op.emitError() << "is no row-wise op that this compiler knows: expected a lookup of rows, gather_rows, "
-                            << "a norm of whole rows, a quantizer of whole rows or an elementwise op";
+                            << "a norm of whole rows, a quantizer or an elementwise op";
+    if (quantizer && quantizer.getGroup() && !llvm::isPowerOf2_64(quantizer.getGroupSize()))
+      return op.emitError() << "has groups of " << quantizer.getGroupSize() << " columns, expected a power of two";
     if (quantizer && quantize)
       return op.emitError() << "is the second quantizer in one kernel";
     if (found && norm)
@@ -100,6 +104,9 @@ LogicalResult RowsConverter::findOps() {
   }
   // With a norm, a block on a GPU holds a row of up to 8192 columns in its registers, so that it waits for memory once.
   step = columnStep(columns, b.getStep().isCpu(), norm ? 8192 : quantize ? 16384 : 1024);
+  // A core takes a group at a time, a block of a GPU all groups of its tile together.
+  if (hasGroups())
+    step = b.getStep().isCpu() ? quantize.getGroupSize() : std::max(step, quantize.getGroupSize());
   if (Placement::of(group.getResult(0)).logitRows)
     extent = tile::Extent::LogitRows;
   return success();
@@ -240,23 +247,53 @@ Value RowsConverter::normed(Value at, Tiles &tiles) {
   return y;
 }
 
-/// The codes of the row at `at`.
-Value RowsConverter::codes(Value at, Tiles &tiles) {
-  Value x = b.mul(b.toF32(evaluate(quantize.getInput(), at, tiles)), b.broadcast(perScale, 1, step));
+/// The codes of x * inverse, tiles of one shape.
+Value RowsConverter::toCodes(Value x, Value inverse) {
+  x = b.mul(x, inverse);
   double most = quantize.getLargestCode();
   Value clamped = b.minimum(b.maximum(x, b.like(x, -most)), b.like(x, most));
   Type element = cast<RankedTensorType>(quantize.getResult().getType()).getElementType();
   if (isa<FloatType>(element))
     return b.toType(clamped, element);
+  auto shape = cast<RankedTensorType>(x.getType()).getShape();
   Value whole = math::RoundEvenOp::create(b, clamped);
-  Value integers = arith::FPToSIOp::create(b, b.tileType({1, step}, b.getI32Type()), whole);
-  return arith::TruncIOp::create(b, b.tileType({1, step}, element), integers);
+  Value integers = arith::FPToSIOp::create(b, b.tileType(shape, b.getI32Type()), whole);
+  return arith::TruncIOp::create(b, b.tileType(shape, element), integers);
+}
+
+/// The elements of `tile` in their order, as a tile of `rows` x `columns`.
+static Value reshaped(Value tile, int64_t rows, int64_t columns, ProgramBuilder &b) {
+  auto type = cast<RankedTensorType>(tile.getType());
+  if (type.getShape() == ArrayRef({rows, columns}))
+    return tile;
+  SmallVector<ReassociationIndices> all{{0, 1}};
+  Value flat = tensor::CollapseShapeOp::create(b, type.clone({type.getNumElements()}), tile, all);
+  return tensor::ExpandShapeOp::create(b, type.clone({rows, columns}), flat, all);
+}
+
+/// The codes of the row at `at`. With groups, their scales are found there.
+Value RowsConverter::codes(Value at, Tiles &tiles) {
+  Value x = b.toF32(evaluate(quantize.getInput(), at, tiles));
+  if (!hasGroups())
+    return toCodes(x, b.broadcast(perScale, 1, step));
+  int64_t size = quantize.getGroupSize();
+  x = reshaped(x, step / size, size, b);
+  Value scales = scaleOf(b.reduce(Reduction::Max, math::AbsFOp::create(b, x), 1));
+  tiles[quantize.getScales()] = scales;
+  Value inverse = arith::DivFOp::create(b, b.like(scales, 1.0), scales);
+  return reshaped(toCodes(x, b.broadcast(inverse, 1, size)), 1, step, b);
 }
 
 void RowsConverter::store(Value at, Tiles &tiles) {
   for (auto [result, value] : llvm::zip(group.getResults(), yield.getOperands())) {
-    if (quantize && value == quantize.getScales())
-      continue; // one for the row
+    if (quantize && value == quantize.getScales()) {
+      if (!hasGroups())
+        continue; // one for the row
+      evaluate(quantize.getResult(), at, tiles);
+      Value scales = tiles.lookup(value), number = arith::DivUIOp::create(b, at, b.index(quantize.getGroupSize()));
+      b.store(scales, output(result), {row, columnOf(result, number)});
+      continue;
+    }
     Type element = cast<RankedTensorType>(value.getType()).getElementType();
     Value tile = evaluate(value, at, tiles);
     b.store(isa<FloatType>(element) ? b.toType(tile, element) : tile, output(result), {row, columnOf(result, at)});
@@ -297,7 +334,13 @@ void RowsConverter::emitNorm(Tiles &held) {
   inverse = emitInverseNorm(norm, squares, b);
 }
 
-/// The scale of the row that is quantized, and its inverse.
+/// The scales for these largest magnitudes.
+Value RowsConverter::scaleOf(Value largest) {
+  Value fraction = b.mul(largest, b.like(largest, 1.0 / quantize.getLargestCode()));
+  return b.maximum(fraction, b.like(fraction, quantize.getLeastScale()));
+}
+
+/// The scale of the row that is quantized as a whole, and its inverse.
 void RowsConverter::emitScale(Tiles &held) {
   if (quantize.getScale()) {
     Value given = b.weightVector(quantize.getScaleAttr());
@@ -309,8 +352,7 @@ void RowsConverter::emitScale(Tiles &held) {
   } else {
     Value largest = reduceRow(Reduction::Max, quantize.getInput(), held,
                               [&](Value x) -> Value { return math::AbsFOp::create(b, x); });
-    Value fraction = b.mul(largest, b.like(largest, 1.0 / quantize.getLargestCode()));
-    scale = b.maximum(fraction, b.like(fraction, quantize.getLeastScale()));
+    scale = scaleOf(largest);
   }
   perScale = arith::DivFOp::create(b, b.like(scale, 1.0), scale);
   for (auto [result, value] : llvm::zip(group.getResults(), yield.getOperands()))
@@ -325,7 +367,7 @@ FailureOr<tile::ProgramOp> RowsConverter::run() {
   Tiles held;
   if (norm)
     emitNorm(held);
-  if (quantize)
+  if (quantize && !hasGroups())
     emitScale(held);
   if ((norm || quantize) && isHeld())
     store(b.index(0), held);

@@ -114,6 +114,35 @@ Value LinearBody::dequantize(Value codes, Value column, Value k, Value x) {
                                     op.getGroup(), op.getZeroPoint());
 }
 
+/// The scales of a step for `rows` rows of their matrix from `row` on, as the first column of a tile; null where there
+/// are none. A fetch brings 16 bytes of each row of a matrix of rows.
+Value LinearBody::scalesOfStep(StepScales scales, Value row, int64_t rows, Value k) {
+  if (!scales.load)
+    return {};
+  tile::ViewType view = scales.load.getView().getType();
+  constexpr int64_t fetched = 16 / sizeof(float);
+  int64_t columns = view.getProvenance() == tile::Provenance::Weight ? 1 : fetched;
+  return tile::LoadOp::create(b, RankedTensorType::get({rows, columns}, view.getElementType()),
+                              argument(scales.load.getView()), ValueRange{row, div(k, scales.group)});
+}
+
+/// The product of a step, times the first columns of `ofLeft` along its rows and of `ofRight` along its columns; either
+/// may be null. One factor of both takes fewer registers than two, one after the other.
+Value LinearBody::scaled(Value part, Value ofLeft, Value ofRight) {
+  Value factor;
+  for (auto [scales, axis] : {std::pair(ofLeft, 1), {ofRight, 0}}) {
+    if (!scales)
+      continue;
+    auto type = cast<RankedTensorType>(scales.getType());
+    SmallVector<OpFoldResult> offsets(2, b.getIndexAttr(0)), strides(2, b.getIndexAttr(1));
+    SmallVector<OpFoldResult> sizes{b.getIndexAttr(type.getDimSize(0)), b.getIndexAttr(1)};
+    Value vector = tensor::ExtractSliceOp::create(b, type.clone({type.getDimSize(0)}), scales, offsets, sizes, strides);
+    Value repeated = tile::BroadcastOp::create(b, part.getType(), vector, axis);
+    factor = factor ? arith::MulFOp::create(b, factor, repeated).getResult() : repeated;
+  }
+  return factor ? arith::MulFOp::create(b, part, factor).getResult() : part;
+}
+
 /// The sums of `rows` x `columns` over a part of K; of `columns` x `rows` with the weights on the left. Where each step
 /// is added to the sums, they are those of several products, side by side along the columns.
 SmallVector<Value> LinearBody::product(Value row, int64_t rows, Value column, int64_t columns, Value from, Value to,
@@ -135,11 +164,17 @@ SmallVector<Value> LinearBody::product(Value row, int64_t rows, Value column, in
     weights.push_back(tile::LoadOp::create(b, RankedTensorType::get({width, step}, weightView.getElementType()),
                                            argument(loop.weight.getView()),
                                            ValueRange{first ? add(column, index(first)) : column, k}));
-  for (auto [codes, carried] : llvm::zip_equal(weights, over.getRegionIterArgs())) {
+  Value ofRows = scalesOfStep(loop.rowScales, row, rows, k);
+  SmallVector<Value> ofColumns;
+  for (int64_t first = 0; first < columns; first += width)
+    ofColumns.push_back(scalesOfStep(loop.columnScales, first ? add(column, index(first)) : column, width, k));
+  for (auto [codes, scales, carried] : llvm::zip_equal(weights, ofColumns, over.getRegionIterArgs())) {
     Value w = loop.dequantize ? dequantize(codes, column, k, x) : codes;
     Value dot = tile::DotOp::create(b, isSwapped ? w : x, isSwapped ? x : w, loop.addsSteps ? zero : carried,
                                     /*transpose_rhs=*/true);
-    next.push_back(loop.addsSteps ? arith::AddFOp::create(b, carried, dot).getResult() : dot);
+    if (loop.addsSteps)
+      dot = arith::AddFOp::create(b, carried, isSwapped ? scaled(dot, scales, ofRows) : scaled(dot, ofRows, scales));
+    next.push_back(dot);
   }
   scf::YieldOp::create(b, next);
   return SmallVector<Value>(over.getResults());

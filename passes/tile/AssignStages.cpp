@@ -4,6 +4,7 @@
 #include "mlir/IR/Matchers.h"
 #include "passes/tile/Divisors.h"
 #include "passes/tile/Passes.h"
+#include "passes/tile/Pipelining.h"
 
 namespace inlay {
 #define GEN_PASS_DEF_ASSIGNSTAGESPASS
@@ -47,6 +48,34 @@ static SmallVector<Operation *> loadsOf(tile::DotOp dot, Value operand) {
   return loads;
 }
 
+/// Collects the loads of scales that `factor` is made of. False where it is something else.
+static bool collectScales(Value factor, SmallVectorImpl<tile::LoadOp> &loads) {
+  if (auto product = factor.getDefiningOp<arith::MulFOp>())
+    return collectScales(product.getLhs(), loads) && collectScales(product.getRhs(), loads);
+  auto broadcast = factor.getDefiningOp<tile::BroadcastOp>();
+  auto column = broadcast ? broadcast.getValue().getDefiningOp<tensor::ExtractSliceOp>() : tensor::ExtractSliceOp();
+  if (!column)
+    return false;
+  if (auto load = column.getSource().getDefiningOp<tile::LoadOp>())
+    loads.push_back(load);
+  return true;
+}
+
+std::optional<StepProduct> inlay::findStepProduct(tile::DotOp dot) {
+  if (!isa<scf::ForOp>(dot->getParentOp()) || !matchPattern(dot.getAccumulator(), m_AnyZeroFloat()) ||
+      !dot->hasOneUse())
+    return std::nullopt;
+  StepProduct result;
+  Operation *user = *dot->user_begin();
+  if (auto scaled = dyn_cast<arith::MulFOp>(user)) {
+    if (!collectScales(scaled.getRhs(), result.scales) || !scaled->hasOneUse())
+      return std::nullopt;
+    user = *scaled->user_begin();
+  }
+  result.add = dyn_cast<arith::AddFOp>(user);
+  return result.add ? std::optional(result) : std::nullopt;
+}
+
 /// The products in loops whose right operands are loaded; those with one loaded left operand together.
 static SmallVector<SmallVector<tile::DotOp>> stagedProducts(tile::ProgramOp program) {
   SmallVector<SmallVector<tile::DotOp>> products;
@@ -88,6 +117,16 @@ static LogicalResult stage(ArrayRef<tile::DotOp> products, tile::ProgramOp progr
           loads.push_back(load);
           operands.push_back(load == loadOf(dot, operand) ? operand : load->getResult(0));
         }
+  bool areScaled = false;
+  for (tile::DotOp dot : products)
+    if (std::optional<StepProduct> step = findStepProduct(dot))
+      for (tile::LoadOp load : step->scales) {
+        areScaled = true;
+        if (llvm::is_contained(loads, load))
+          continue;
+        loads.push_back(load);
+        operands.push_back(load.getResult());
+      }
   SmallVector<Type> tiles(ValueRange(operands).getTypes());
   tile::DotOp dot = products.front(), last = products.back();
   OpBuilder b = OpBuilder::atBlockBegin(&program.getBody().front());
@@ -124,7 +163,11 @@ static LogicalResult stage(ArrayRef<tile::DotOp> products, tile::ProgramOp progr
     if (widened != op)
       op->erase();
   }
-  b.setInsertionPointAfter(last);
+  // Scales are read from the slot after the products.
+  if (areScaled)
+    b.setInsertionPoint(last->getBlock()->getTerminator());
+  else
+    b.setInsertionPointAfter(last);
   tile::ReleaseOp::create(b, loc, ring);
   return success();
 }

@@ -18,6 +18,15 @@ static void refuseStages(llvm::function_ref<InFlightDiagnostic()> emitError, Str
               << " bytes, which the family " << family << " needs";
 }
 
+/// Bytes of scales and zero points in a stage.
+static int64_t scaleBytes(int64_t rows, int64_t columns, const LinearShape &shape) {
+  return columns * shape.groupBytes + rows * shape.rowScaleBytes;
+}
+
+int64_t inlay::gemmStageBytes(tile::GemmAttr schedule, const LinearShape &shape) {
+  return schedule.stageBytes() + scaleBytes(schedule.getTileRows(), schedule.getTileColumns(), shape);
+}
+
 tile::GemmAttr inlay::chooseGemm(const LinearShape &shape, tile::TargetAttr target,
                                  llvm::function_ref<InFlightDiagnostic()> emitError) {
   auto withStages = [&](int64_t stages) {
@@ -28,16 +37,16 @@ tile::GemmAttr inlay::chooseGemm(const LinearShape &shape, tile::TargetAttr targ
   };
   tile::GemmAttr schedule = withStages(4);
   int64_t room = target.getBlockSharedBytes() - schedule.stagedBytes() - kBarrierBytes;
-  int64_t stages = std::min(schedule.getStages(), room / schedule.stageBytes());
+  int64_t stageBytes = gemmStageBytes(schedule, shape), stages = std::min(schedule.getStages(), room / stageBytes);
   if (stages >= kLeastStages)
     return withStages(stages);
-  refuseStages(emitError, "gemm", schedule.stageBytes());
+  refuseStages(emitError, "gemm", stageBytes);
   return {};
 }
 
 int64_t inlay::swapAbStageBytes(tile::SwapAbAttr schedule, const LinearShape &shape) {
   int64_t bits = schedule.getTileRows() * shape.rowBits + schedule.getTileColumns() * shape.weightBits;
-  return bits * schedule.getTileK() / 8 + schedule.getTileColumns() * shape.groupBytes;
+  return bits * schedule.getTileK() / 8 + scaleBytes(schedule.getTileRows(), schedule.getTileColumns(), shape);
 }
 
 /// A ring is filled anew in each round trip to memory under load; the products and what memory gives bound the time;

@@ -30,6 +30,7 @@ struct LinearShape {
   bool hasStatistics = false; // of rows, which must be known before the product: a mean
   int64_t groupBytes = 0;     // of scales and zero points, for each row and unit of codes along K
   int64_t group = 0;          // columns of a scale or zero point; 0 where there are none
+  int64_t rowScaleBytes = 0;  // of a row in a stage, where products of steps are scaled by groups of the rows' columns
 
   bool isScaled() const { return vectors > 0 || hasStatistics; }
 };
@@ -40,8 +41,9 @@ tile::GemmAttr chooseGemm(const LinearShape &shape, tile::TargetAttr target,
 tile::SwapAbAttr chooseSwapAb(const LinearShape &shape, tile::TargetAttr target,
                               llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 
-/// Bytes of a stage in the ring: rows, weights, and what codes are dequantized with.
+/// Bytes of a stage in the ring: rows, weights, and what codes are dequantized or their products scaled with.
 int64_t swapAbStageBytes(tile::SwapAbAttr schedule, const LinearShape &shape);
+int64_t gemmStageBytes(tile::GemmAttr schedule, const LinearShape &shape);
 /// The time in ns that the analytic model expects of one launch.
 int64_t estimateSwapAb(tile::SwapAbAttr schedule, const LinearShape &shape, tile::TargetAttr target);
 /// Of programs of the family matvec: their weights are streamed.

@@ -52,6 +52,31 @@ static std::optional<RowSum> rowSumOf(scf::ForOp loop, unsigned number) {
   return RowSum{loop->getResult(number), reduce.getValue()};
 }
 
+/// Takes `factor` apart into scales of a step for `loop`, and their products. False where it is something else.
+static bool takeScales(Value factor, MainLoop &loop) {
+  if (auto product = factor.getDefiningOp<arith::MulFOp>())
+    return takeScales(product.getLhs(), loop) && takeScales(product.getRhs(), loop);
+  auto broadcast = factor.getDefiningOp<tile::BroadcastOp>();
+  auto column = broadcast ? broadcast.getValue().getDefiningOp<tile::ReduceOp>() : tile::ReduceOp();
+  auto load = column ? column.getValue().getDefiningOp<tile::LoadOp>() : tile::LoadOp();
+  if (!load || load.getOffsets().size() != 2 || load.getType().getDimSize(1) != 1)
+    return false;
+  auto number = load.getOffsets()[1].getDefiningOp<arith::DivUIOp>();
+  std::optional<int64_t> group = number ? getConstantIntValue(number.getRhs()) : std::nullopt;
+  StepScales &scales = broadcast.getAxis() == 0 ? loop.columnScales : loop.rowScales;
+  if (!group || number.getLhs() != loop.loop.getInductionVar() || scales.load)
+    return false;
+  scales = {load, *group};
+  return true;
+}
+
+/// Whether `term` is the product of a step, or that times scales, which `loop` gets.
+static bool isStepOf(Value term, MainLoop &loop) {
+  auto scaled = term.getDefiningOp<arith::MulFOp>();
+  return term == loop.dot.getResult() ||
+         (scaled && scaled.getLhs() == loop.dot.getResult() && takeScales(scaled.getRhs(), loop));
+}
+
 /// Finds the loops before the product, each with the bounds of its loop.
 static LogicalResult findStatistics(MainLoop &result) {
   for (auto loop : result.loop->getBlock()->getOps<scf::ForOp>()) {
@@ -116,8 +141,8 @@ FailureOr<MainLoop> inlay::findMainLoop(tile::ProgramOp program) {
       continue;
     }
     auto add = value.getDefiningOp<arith::AddFOp>();
-    if (add && add.getLhs() == carried && add.getRhs() == dot.getResult() &&
-        matchPattern(dot.getAccumulator(), m_AnyZeroFloat())) {
+    if (add && add.getLhs() == carried && matchPattern(dot.getAccumulator(), m_AnyZeroFloat()) &&
+        isStepOf(add.getRhs(), result)) {
       result.product = loop->getResult(i);
       result.addsSteps = true;
       continue;
@@ -131,9 +156,10 @@ FailureOr<MainLoop> inlay::findMainLoop(tile::ProgramOp program) {
   if (!result.product)
     return dot.emitError("is not what the loop carries");
 
-  // The rows: the one operation that reads a matrix other than the weights.
+  // The rows: the one operation that reads a matrix other than the weights and the scales.
   auto isOfWeights = [&](Operation &op) {
-    return &op == result.weight || (result.dequantize && llvm::is_contained(op.getUsers(), result.dequantize));
+    return &op == result.weight || &op == result.rowScales.load || &op == result.columnScales.load ||
+           (result.dequantize && llvm::is_contained(op.getUsers(), result.dequantize));
   };
   for (Operation &op : loop.getBody()->without_terminator()) {
     if (!isa<tile::LoadOp, tile::GatherOp>(op) || isOfWeights(op) ||

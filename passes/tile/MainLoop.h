@@ -28,6 +28,13 @@ struct RowStatistic {
   llvm::SmallVector<RowSum> sums; // one for each result
 };
 
+/// Scales that each step's product is multiplied by: one for each row or column of the product and `group` elements of
+/// K, in a matrix at [row or column, k / group].
+struct StepScales {
+  tile::LoadOp load; // null where there are none
+  int64_t group = 0;
+};
+
 struct MainLoop {
   mlir::scf::ForOp loop;
   tile::DotOp dot;
@@ -43,6 +50,7 @@ struct MainLoop {
   llvm::SmallVector<RowStatistic> statistics; // in the program's order
   /// Whether each step's product is made apart, from 0, and then added to what the loop carries.
   bool addsSteps = false;
+  StepScales rowScales, columnScales; // of steps that are added
   int64_t tokens = 0, columns = 0, k = 0; // the program's tile M x N, and the whole K
 
   /// Whether the rows reach the product as they are in memory.

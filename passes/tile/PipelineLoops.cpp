@@ -27,12 +27,6 @@ struct PipelineLoopsPass : inlay::impl::PipelineLoopsPassBase<PipelineLoopsPass>
 // Consumers
 //===----------------------------------------------------------------------===//
 
-/// Whether `dot` is a product from 0, whose result is added to what the loop carries.
-static bool isAddedToSums(tile::DotOp dot) {
-  return isa<scf::ForOp>(dot->getParentOp()) && dot->hasOneUse() && isa<arith::AddFOp>(*dot->user_begin()) &&
-         matchPattern(dot.getAccumulator(), m_AnyZeroFloat());
-}
-
 /// Waits for the product at once: while a warpgroup adds it to its sums, the others have the tensor cores. The slot is
 /// released after the last product that reads it.
 static LogicalResult startAndWait(tile::DotOp dot) {
@@ -201,7 +195,7 @@ void PipelineLoopsPass::runOnOperation() {
   for (tile::WarpRolesOp roles : all) {
     SmallVector<tile::DotOp> products;
     roles.getConsume().walk([&](tile::DotOp dot) { products.push_back(dot); });
-    if (!products.empty() && llvm::all_of(products, isAddedToSums)) {
+    if (!products.empty() && llvm::all_of(products, [](tile::DotOp dot) { return findStepProduct(dot).has_value(); })) {
       for (tile::DotOp dot : products)
         if (failed(startAndWait(dot)))
           return signalPassFailure();

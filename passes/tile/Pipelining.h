@@ -6,6 +6,8 @@
 #include "dialects/tile/Tile.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
+#include <optional>
+
 namespace inlay {
 /// Lets one of two products of `loop` run an iteration ahead of the other, which depends on it. Returns the loop that
 /// remains: all iterations but the last.
@@ -14,6 +16,15 @@ mlir::FailureOr<mlir::scf::ForOp> skewLoop(mlir::scf::ForOp loop, bool takesTurn
 /// Where elements of a tile are kept under a condition that its first and last column decide for each row, adds a
 /// variant of `block` without the condition (tile.if_all).
 void splitMasks(mlir::Block &block);
+
+/// A product from 0 that is added to what its loop carries, maybe scaled before.
+struct StepProduct {
+  mlir::arith::AddFOp add;
+  llvm::SmallVector<tile::LoadOp> scales; // of vectors that the product is multiplied by
+};
+
+/// Follows the product to its addition; none where something else becomes of it.
+std::optional<StepProduct> findStepProduct(tile::DotOp dot);
 
 /// Moves tiles that only `region` uses, loaded or computed before its op, to its start.
 void sinkTiles(mlir::Region &region);

@@ -26,6 +26,12 @@ LinearShape inlay::shapeOf(MainLoop &loop) {
     shape.groupBytes =
         llvm::divideCeil(tile::kUnitColumns, op.getGroup()) * 4 * ((op.getScales() ? 1 : 0) + (op.getZeros() ? 1 : 0));
   }
+  if (loop.columnScales.load) {
+    shape.group = loop.columnScales.group;
+    shape.groupBytes = sizeof(float);
+  }
+  if (loop.rowScales.load)
+    shape.rowScaleBytes = 16; // the least that a fetch brings of a row
   return shape;
 }
 
@@ -50,7 +56,8 @@ static StringRef familyNameOf(tile::Schedule schedule) {
 }
 
 /// The weights of a product, as tuning files name them: "bf16"; "u4 of 128" for codes that are unpacked, with scales of
-/// so many columns, and "with zeros"; "f8e4m3 x f8e4m3" for codes that are multiplied by codes.
+/// so many columns, and "with zeros"; "f8e4m3 x f8e4m3" for codes that are multiplied by codes, "f8e4m3 of 128 x
+/// f8e4m3 of 128" where weights and rows have scales of so many columns.
 static std::string weightsOf(MainLoop &loop, const LinearShape &shape) {
   Type element = loop.weight.getView().getType().getElementType();
   if (tile::DequantizeOp op = loop.dequantize)
@@ -58,7 +65,10 @@ static std::string weightsOf(MainLoop &loop, const LinearShape &shape) {
            (op.getZeros() ? " with zeros" : "");
   if (element.isBF16() || element.isF16())
     return element.isBF16() ? "bf16" : "f16";
-  return element.isInteger() ? "i8 x i8" : "f8e4m3 x f8e4m3";
+  auto codes = [&](const StepScales &scales) {
+    return (element.isInteger() ? "i8" : "f8e4m3") + (scales.load ? fmt::format(" of {}", scales.group) : "");
+  };
+  return codes(loop.columnScales) + " x " + codes(loop.rowScales);
 }
 
 TuningKey inlay::tuningKeyOf(tile::ProgramOp program, MainLoop &loop) {
@@ -110,7 +120,7 @@ std::string inlay::whyRefused(tile::GemmAttr schedule, const LinearShape &shape,
   int64_t step = 8 * tile::kSlabBytes / shape.weightBits;
   return firstOf({rangeProblem("blocks", schedule.getBlocks(), 1, 64 * target.getMultiprocessors()),
                   rangeProblem("tile_k", schedule.getTileK(), step, step),
-                  sharedProblem(schedule.getStages() * schedule.stageBytes() + schedule.stagedBytes() + kBarrierBytes,
+                  sharedProblem(schedule.getStages() * gemmStageBytes(schedule, shape) + schedule.stagedBytes() + kBarrierBytes,
                                 target.getBlockSharedBytes())});
 }
 

@@ -237,6 +237,9 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
         // 16 bytes, in which 8 lanes read 128 neighbouring bytes of a block's shared memory.
         return blockedLayout(slice.getType().getShape(), 4, warpBits);
       })
+      .Case<tensor::CollapseShapeOp, tensor::ExpandShapeOp>([&](auto reshape) -> std::optional<Layout> {
+        return reshapedLayout(of(reshape.getSrc()), reshape.getSrcType(), reshape.getResultType());
+      })
       .Case([&](tensor::ConcatOp concat) -> std::optional<Layout> {
         Value first = concat.getInputs().front();
         std::optional<Layout> part = preferred(first, visited);

@@ -236,7 +236,7 @@ static bool doFit(Operation *op, int64_t warps) {
         if (isInSlot(slice))
           return tileType(slice.getResult()).getEncoding() == swizzledTile(slice.getType());
         if (auto shared = dyn_cast<SharedAttr>(tileType(slice.getSource()).getEncoding()))
-          return shared.getRank() == 1 || shared.getPitch() > 0;
+          return shared.getRank() == 1 || shared.getPitch() > 0 || isScalesInSlot(slice.getSource());
         return layoutOfSlice(registerLayout(slice.getSource()), slice.getType().getShape()) ==
                registerLayout(slice.getResult());
       })

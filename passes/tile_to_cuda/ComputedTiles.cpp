@@ -34,11 +34,35 @@ bool inlay::isOfUnwrittenMemory(Operation *op) {
   return llvm::none_of(view.getUsers(), [](Operation *user) { return isa<StoreOp, ScatterOp>(user); });
 }
 
+bool inlay::isScalesInSlot(Value tile) {
+  return tile.getDefiningOp<WaitOp>() && cast<RankedTensorType>(tile.getType()).getElementType().isF32() &&
+         !tile.use_empty() && llvm::all_of(tile.getUsers(), llvm::IsaPred<tensor::ExtractSliceOp>);
+}
+
 bool inlay::isKeptInShared(Value tile) {
   Operation *op = tile.getDefiningOp();
+  if (isScalesInSlot(tile))
+    return true;
   if (auto reduce = dyn_cast_or_null<ClusterReduceOp>(op))
     return isKeptInShared(reduce.getValue());
   return isa_and_nonnull<StageOp, WarpReduceOp, WarpRolesOp>(op);
+}
+
+bool inlay::isReshape(Operation *op) { return isa_and_nonnull<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op); }
+
+Layout inlay::reshapedLayout(const Layout &layout, RankedTensorType from, RankedTensorType to) {
+  using enum LayoutDim;
+  Layout result;
+  for (LayoutDim in : {Register, Lane, Warp, Block})
+    for (const LayoutPoint &basis : layout.bases(in)) {
+      int64_t element = from.getRank() == 2 ? basis[Dim0] * from.getDimSize(1) + basis[Dim1] : basis[Dim0];
+      LayoutPoint point;
+      point[Dim0] = to.getRank() == 2 ? element / to.getDimSize(1) : element;
+      if (to.getRank() == 2)
+        point[Dim1] = element % to.getDimSize(1);
+      result.addBit(in, point);
+    }
+  return result;
 }
 
 bool inlay::isPulled(Value tile) {

@@ -24,8 +24,18 @@ bool isElementwise(mlir::Operation *op);
 /// twice. False for null.
 bool isOfUnwrittenMemory(mlir::Operation *op);
 
-/// Whether the tile stays in shared memory after tile.stage or tile.warp_reduce, for it or slices of it to be read.
+/// Whether the tile is f32 in a slot of a ring, of which slices are read: scales that sums are multiplied by.
+bool isScalesInSlot(mlir::Value tile);
+
+/// Whether the tile stays in shared memory after tile.stage or tile.warp_reduce, for it or slices of it to be read, or
+/// lies there as isScalesInSlot says.
 bool isKeptInShared(mlir::Value tile);
+
+/// Whether `op` gives the elements of a tile another shape, in the same order. Sizes are powers of two.
+bool isReshape(mlir::Operation *op);
+
+/// The layout of a tile of type `to` whose elements are those of one of type `from` in `layout`, in the same registers.
+Layout reshapedLayout(const Layout &layout, mlir::RankedTensorType from, mlir::RankedTensorType to);
 
 /// Whether the tile is read into registers where it is used first: a load of unwritten memory, a slice of a tile in
 /// shared memory, or a result of tile.warp_reduce.

@@ -2,8 +2,9 @@
 //
 // A ring is a buffer for each tile of a slot and two mbarriers for each slot: `full`
 // ends a phase when the bytes of all fetches have arrived, `empty` when every
-// warpgroup that multiplies has released the slot. Both ends count the slots that they
-// have passed (stage) and the parity of the barriers there.
+// warpgroup that multiplies has released the slot, or every warp, where warps read
+// scales from it. Both ends count the slots that they have passed (stage) and the parity
+// of the barriers there.
 //
 //===----------------------------------------------------------------------===//
 
@@ -40,6 +41,14 @@ static bool isWidened(Value ring) {
   return llvm::any_of(ring.getUsers(), [](Operation *user) {
     auto rows = dyn_cast<tile::FetchRowsOp>(user);
     return rows && widens(rows);
+  });
+}
+
+/// Whether threads read the slots of `ring` after the products of their warpgroup, each warp at its own time.
+static bool isReadByWarps(Value ring) {
+  return llvm::any_of(ring.getUsers(), [](Operation *user) {
+    auto wait = dyn_cast<tile::WaitOp>(user);
+    return wait && llvm::any_of(wait.getTiles(), isScalesInSlot);
   });
 }
 
@@ -92,7 +101,7 @@ LogicalResult RingLowering::ring(tile::RingOp op) {
     for (auto &[value, state] : rings)
       k.loop("i", cast<tile::RingType>(value.getType()).getStages(), KernelBuilder::Unrolled, [&](Value i) {
         initialise(state.full, isWidened(value) ? roles.getProducers() : 1)(i);
-        initialise(state.empty, groups)(i);
+        initialise(state.empty, isReadByWarps(value) ? roles.getConsumers() : groups)(i);
       });
     if (turns.barriers)
       k.loop("i", groups, KernelBuilder::Unrolled, initialise(turns.barriers, kWarpgroup / 32));
@@ -211,8 +220,9 @@ LogicalResult RingLowering::fetch(tile::FetchOp op) {
       load(to, {k.index(0), k.index(0), k.div(column, units[1]), k.div(row, units[0])});
       return;
     }
-    // Two codes are an element of the map.
-    Value first = bytesOf(tile.getElementType()) == 1 ? k.div(column, 2) : column;
+    // The elements of the map have 16 bits.
+    int64_t bytes = bytesOf(tile.getElementType());
+    Value first = bytes == 1 ? k.div(column, 2) : bytes == 2 ? column : k.mul(column, bytes / 2);
     for (int64_t slab = 0; slab < tile::slabsOf(tile); ++slab)
       load(slab ? k.offset(to, k.index(slab * elementsOfSlab(tile))) : to,
            {slab ? k.add(first, slab * kSlabBytes / 2) : first, row});
@@ -316,8 +326,12 @@ LogicalResult RingLowering::wait(tile::WaitOp op) {
   Value parity = k.name("filled", k.get(state.consumer.parity));
   Value slot = advance(k, state.consumer, type.getStages());
   k.call("mbarrier_wait", "mbarrier.h", {k.offset(state.full, slot), parity});
-  for (auto [i, tile] : llvm::enumerate(op.getTiles()))
-    ringTiles[tile] = {state.buffers[i], k.mul(slot, elementsInSlot(tile.getType()))};
+  for (auto [i, tile] : llvm::enumerate(op.getTiles())) {
+    Value start = k.mul(slot, elementsInSlot(tile.getType()));
+    ringTiles[tile] = {state.buffers[i], start};
+    if (isScalesInSlot(tile))
+      kept[tile] = {k.offset(state.buffers[i], start), tileType(tile).getDimSize(1)};
+  }
   return success();
 }
 
@@ -329,6 +343,11 @@ LogicalResult RingLowering::release(tile::ReleaseOp op) {
     return success();
   }
   Value slot = advance(k, state.released, op.getRing().getType().getStages());
+  if (isReadByWarps(op.getRing())) {
+    k.syncWarp();
+    k.ifThen(k.equal(lane, 0), [&] { k.call("mbarrier_arrive", "mbarrier.h", k.offset(state.empty, slot)); });
+    return success();
+  }
   k.ifThen(k.equal(k.rem(k.special(cuda::Special::ThreadX), kWarpgroup), 0),
            [&] { k.call("mbarrier_arrive", "mbarrier.h", k.offset(state.empty, slot)); });
   return success();

@@ -247,8 +247,8 @@ LogicalResult GenericLowering::extractSlice(tensor::ExtractSliceOp op) {
     return success();
   }
   int64_t rank = op.getSourceType().getRank();
-  bool isRow = rank == 1 && kept.contains(op.getSource());
-  if ((rank != 2 && !isRow) || op.getType().getRank() != rank || !op.hasUnitStride())
+  bool isRow = rank == 1 && kept.contains(op.getSource()), isColumn = isScalesInSlot(op.getSource());
+  if ((rank != 2 && !isRow) || (op.getType().getRank() != rank && !isColumn) || !op.hasUnitStride())
     return op.emitOpError("has no CUDA lowering; expected neighbouring rows and columns of a tile of rank 2");
   if (kept.contains(op.getSource())) {
     scopeOf[op.getResult()] = scopes.size() - 1;
@@ -296,7 +296,8 @@ Value TileValues::clusterRank() {
   return ownRank;
 }
 
-/// Reads a slice of a tile that is kept in shared memory; of one that the blocks of a cluster combine, their sum.
+/// Reads a slice of a tile that is kept in shared memory, or a column of it as a vector; of one that the blocks of a
+/// cluster combine, their sum.
 Value TileValues::loadSlice(tensor::ExtractSliceOp op) {
   Layout layout = registerLayout(op.getResult());
   KeptTile tile = kept.lookup(op.getSource());
@@ -305,6 +306,9 @@ Value TileValues::loadSlice(tensor::ExtractSliceOp op) {
   bool isMatrix = type.getRank() == 2;
   int64_t neighbours = layout.contiguous(LayoutDim::Register, isMatrix ? LayoutDim::Dim1 : LayoutDim::Dim0);
   int64_t width = std::min<int64_t>(neighbours, 16 / bytesOf(type.getElementType()));
+  bool isColumn = op.getSourceType().getRank() > type.getRank();
+  if (isColumn && tile.pitch > 1)
+    width = 1;
   for (OpFoldResult offset : op.getMixedOffsets()) {
     auto value = dyn_cast<Value>(offset);
     offsets.push_back(value ? scalar(value) : index(*getConstantIntValue(offset)));
@@ -317,7 +321,7 @@ Value TileValues::loadSlice(tensor::ExtractSliceOp op) {
   auto address = [&](Value reg) {
     Value row = add(coordinate(layout, 0, reg), offsets[0]);
     if (!isMatrix)
-      return pointerAt(tile.pointer, row);
+      return pointerAt(tile.pointer, isColumn ? mul(row, tile.pitch) : row);
     return pointerAt(tile.pointer, add(mul(row, tile.pitch), add(coordinate(layout, 1, reg), offsets[1])));
   };
   int64_t count = layout.size(LayoutDim::Register);

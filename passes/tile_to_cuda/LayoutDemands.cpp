@@ -149,6 +149,7 @@ LogicalResult LayoutDemands::collect(Operation *op) {
       })
       .Case([&](WarpReduceOp reduce) { return collectReduced(reduce); })
       .Case([&](tensor::ConcatOp concat) { return collectConcat(concat); })
+      .Case<tensor::CollapseShapeOp, tensor::ExpandShapeOp>([&](auto reshape) { return collectReshape(reshape); })
       .Case([&](tensor::ExtractSliceOp slice) { return collectSlice(slice); })
       .Case([&](tensor::ExtractOp extract) {
         RankedTensorType type = tileType(extract.getTensor());
@@ -222,6 +223,9 @@ LogicalResult LayoutDemands::collectDequantize(DequantizeOp op) {
 LogicalResult LayoutDemands::collectSlice(tensor::ExtractSliceOp slice) {
   int64_t rank = slice.getSourceType().getRank();
   bool isRow = rank == 1 && shared.contains(slice.getSource());
+  if (isScalesInSlot(slice.getSource()) && slice.getType().getRank() == 1 && slice.hasUnitStride() &&
+      slice.getStaticSizes().back() == 1)
+    return success(); // a column, read where it is used
   if ((rank != 2 && !isRow) || slice.getType().getRank() != rank || !slice.hasUnitStride())
     return slice.emitOpError("has no CUDA lowering; expected neighbouring rows and columns of a tile of rank 2");
   if (isInSlot(slice)) {
@@ -253,6 +257,23 @@ LogicalResult LayoutDemands::collectConcat(tensor::ConcatOp concat) {
   Layout whole = concatenated(layout, part.getDimSize(1), concat.getInputs().size());
   assignment.set(concat.getResult(), whole);
   keep(concat.getResult(), whole);
+  return success();
+}
+
+LogicalResult LayoutDemands::collectReshape(Operation *reshape) {
+  OpOperand &source = reshape->getOpOperand(0);
+  RankedTensorType from = tileType(source.get()), to = tileType(reshape->getResult(0));
+  auto isFit = [](RankedTensorType type) {
+    return type.getRank() <= 2 && llvm::all_of(type.getShape(), llvm::isPowerOf2_64);
+  };
+  if (!isFit(from) || !isFit(to) || shared.contains(source.get()))
+    return reshape->emitOpError() << "of " << from << " to " << to
+                                  << " has no CUDA lowering; expected rank 1 or 2 and powers of two in registers";
+  Layout layout = assignment.readBy(source.get());
+  want(source, layout);
+  layout = reshapedLayout(layout, from, to);
+  assignment.set(reshape->getResult(0), layout);
+  keep(reshape->getResult(0), layout);
   return success();
 }
 

@@ -42,6 +42,7 @@ private:
   mlir::LogicalResult collectDequantize(tile::DequantizeOp op);
   mlir::LogicalResult collectSlice(mlir::tensor::ExtractSliceOp slice);
   mlir::LogicalResult collectConcat(mlir::tensor::ConcatOp concat);
+  mlir::LogicalResult collectReshape(mlir::Operation *reshape);
   mlir::LogicalResult collectReduced(tile::WarpReduceOp reduce);
   mlir::LogicalResult collectParts(tile::ForWarpsOp op);
   mlir::LogicalResult collectMerge(tile::ClusterMergeOp op);

@@ -119,6 +119,10 @@ LogicalResult GenericLowering::lower(Operation *op) {
       .Case([&](tile::StageOp op) { return stage(op); })
       .Case([&](tile::WarpReduceOp op) { return warpReduce(op); })
       .Case([&](tensor::ConcatOp op) { return concat(op); })
+      .Case<tensor::CollapseShapeOp, tensor::ExpandShapeOp>([&](auto reshape) {
+        define(reshape.getResult(), materialize(reshape.getSrc(), "reshaped"));
+        return success();
+      })
       .Case([&](tensor::ExtractSliceOp op) { return extractSlice(op); })
       .Case([&](scf::ForOp loop) { return forOp(loop); })
       .Case([&](scf::IfOp branch) { return ifOp(branch); })

@@ -67,8 +67,18 @@ SharedAttr inlay::packedTile(RankedTensorType tile) {
   return SharedAttr::of(tile.getContext(), 2, layout);
 }
 
+/// Whether tile `number` of a slot of `ring` comes from a matrix of rows, and not from a packed one.
+static bool comesInRows(RingOp ring, unsigned number) {
+  return llvm::any_of(ring->getUsers(), [&](Operation *user) {
+    auto fetch = dyn_cast<FetchOp>(user);
+    return fetch && fetch.getTile() == number && !packingOf(fetch->getParentOfType<ProgramOp>(), fetch.getView());
+  });
+}
+
 SharedAttr inlay::slotTile(RingOp ring, unsigned number) {
   auto tile = cast<RankedTensorType>(ring.getType().getTiles()[number]);
+  if (tile.getElementType().isF32() && comesInRows(ring, number))
+    return SharedAttr::of(tile.getContext(), 2, rowsOf(log2Ceil(tile.getDimSize(0)), log2Ceil(tile.getDimSize(1))));
   return holdsWeights(ring) && tile.getElementTypeBitWidth() == 16 ? packedTile(tile) : slotTile(tile);
 }
 

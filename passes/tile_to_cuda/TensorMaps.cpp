@@ -67,9 +67,10 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
   if (!areRows && packing.getValue() != tile::kAtomPacking)
     return mapOfBlocks(fetch, packing.getValue() == tile::kCodesPacking);
   int64_t most = areRows ? 4 * ofSlab : ofSlab;
-  if (bytes > 2 || tileColumns % ofSlab != 0 || tileColumns > most)
+  bool areScales = areRows && view.getElementType().isF32() && tileColumns * bytes == 16;
+  if (!areScales && (bytes > 2 || tileColumns % ofSlab != 0 || tileColumns > most))
     return fetch.emitError("brings ") << tile.dropEncoding() << "; expected rows of " << kSlabBytes
-                                      << " bytes of elements of 16 or 8 bits";
+                                      << " bytes of elements of 16 or 8 bits, or 16 bytes of f32";
   if (!areRows) {
     int64_t atoms = llvm::divideCeil(columns, kAtomColumns), groups = llvm::divideCeil(view.getShape()[0], kGroupRows);
     return cuda::TensorMapAttr::get(context, argument, view.getElementType(), {kAtomColumns, kGroupRows, atoms, groups},
@@ -90,12 +91,13 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
   std::optional<uint32_t> capacity;
   if (isDynamic)
     capacity = static_cast<uint32_t>(*view.getExtent());
-  // Two codes are an element of 16 bits.
-  Type element = bytes == 1 ? Type(BFloat16Type::get(context)) : view.getElementType();
+  // Two codes, and half a scale, are an element of 16 bits.
+  Type element = bytes == 2 ? view.getElementType() : BFloat16Type::get(context);
+  int64_t boxBytes = areScales ? tileColumns * bytes : kSlabBytes;
   return cuda::TensorMapAttr::get(context, argument, element, {columns * bytes / 2, isDynamic ? 1 : view.getShape()[0]},
                                   capacity,
-                                  /*strides=*/{columns * bytes}, /*box=*/{kSlabBytes / 2, tileRows}, /*swizzle=*/128,
-                                  /*l2Promotion=*/256);
+                                  /*strides=*/{columns * bytes}, /*box=*/{boxBytes / 2, tileRows},
+                                  /*swizzle=*/areScales ? 0 : kSlabBytes, /*l2Promotion=*/256);
 }
 
 LogicalResult inlay::collectTensorMaps(tile::ProgramOp program, FetchMaps &maps) {

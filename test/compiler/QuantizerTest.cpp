@@ -17,6 +17,9 @@
 #include "test/dialects/llm/CheckpointTensors.h"
 #include "gtest/gtest.h"
 #include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <random>
 
 using namespace inlay;
 using namespace inlay::llm;
@@ -71,14 +74,14 @@ struct QuantizerTest : testing::TestWithParam<Format> {
     return engine.ok() ? *std::move(engine) : nullptr;
   }
 
-  /// The logits after each token.
-  static Matrix evaluate(const std::string &directory, const std::string &dtype, const std::vector<int32_t> &ids) {
+  /// The logits after each token; with floats in the place of quantized activations if `areFloats`.
+  static Matrix evaluate(const std::string &directory, const std::string &dtype, const std::vector<int32_t> &ids,
+                         bool areFloats = !GetParam().ofTokens) {
     hf::CheckpointOptions options;
     options.dtype = hf::ParseDType(dtype);
     options.quantizer = {GetParam().layers, GetParam().fp8Head};
     options.kv_cache = GetParam().cache;
-    options.activations =
-        GetParam().ofTokens ? hf::ActivationQuantization::kDynamic : hf::ActivationQuantization::kNone;
+    options.activations = areFloats ? hf::ActivationQuantization::kNone : hf::ActivationQuantization::kDynamic;
     absl::StatusOr<hf::Checkpoint> checkpoint = hf::OpenCheckpoint(directory, options);
     EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
     mlir::MLIRContext context;
@@ -152,6 +155,17 @@ TEST_P(LinkedQuantizerTest, WeightsAreEqual) {
   EXPECT_EQ(logits[0], logits[1]);
 }
 
+/// Of logits after a prompt of leastPrompt tokens and after each one that follows.
+double relativeError(Matrix &reference, const std::vector<std::vector<float>> &found) {
+  double error = 0, norm = 0;
+  for (auto [i, row] : llvm::enumerate(found))
+    for (auto [expected, value] : llvm::zip_equal(reference.row(leastPrompt - 1 + static_cast<int64_t>(i)), row)) {
+      error += (value - expected) * (value - expected);
+      norm += expected * expected;
+    }
+  return std::sqrt(error / norm);
+}
+
 struct OddSizesTest : QuantizerTest {};
 
 /// Rows and columns that no vector, block or unit of codes divides.
@@ -165,13 +179,78 @@ TEST_P(OddSizesTest, CpuComputesWhatTheEvaluatorDoes) {
   Matrix reference = evaluate(model, "float32", ids);
   absl::StatusOr<std::vector<std::vector<float>>> found = logitsAfter(*engine, ids, leastPrompt, ids.size() + 1);
   ASSERT_TRUE(found.ok()) << found.status();
-  double error = 0, norm = 0;
-  for (size_t i = leastPrompt - 1; i < ids.size(); ++i)
-    for (auto [expected, value] : llvm::zip_equal(reference.row(i), (*found)[i - (leastPrompt - 1)])) {
-      error += (value - expected) * (value - expected);
-      norm += expected * expected;
-    }
-  EXPECT_LT(std::sqrt(error / norm), 1e-5);
+  EXPECT_LT(relativeError(reference, *found), 1e-5);
+}
+
+struct BlocksTest : QuantizerTest {
+  /// Writes a checkpoint of one layer whose matrices are e4m3 in blocks of 128 x 128: rows of 2 and 3 groups.
+  std::string write() {
+    constexpr int64_t hidden = 256, intermediate = 384, vocabulary = 160, head = 64, block = 128;
+    fs::path model = directory / "blocks";
+    fs::create_directories(model);
+    nlohmann::json config = nlohmann::json::parse(std::ifstream("test/fixtures/quantized/fp8-block/config.json"));
+    config.update({{"hidden_size", hidden},
+                   {"intermediate_size", intermediate},
+                   {"num_hidden_layers", 1},
+                   {"num_attention_heads", hidden / head},
+                   {"num_key_value_heads", 2}});
+    std::ofstream(model / "config.json") << config;
+    nlohmann::json header;
+    std::string data;
+    std::minstd_rand random(7);
+    auto number = [&] { return static_cast<float>(random()) / static_cast<float>(std::minstd_rand::max()); };
+    auto add = [&](const std::string &name, const char *type, std::vector<int64_t> shape, auto make) {
+      size_t begin = data.size();
+      for (int64_t i = 0; i < std::accumulate(shape.begin(), shape.end(), int64_t(1), std::multiplies()); ++i) {
+        auto value = make();
+        data.append(reinterpret_cast<const char *>(&value), sizeof(value));
+      }
+      header[name] = {{"dtype", type}, {"shape", shape}, {"data_offsets", {begin, data.size()}}};
+    };
+    auto floats = [&](const std::string &name, std::vector<int64_t> shape) {
+      add(name, "F32", std::move(shape), [&] { return number() - 0.5f; });
+    };
+    auto blocks = [&](const std::string &module, int64_t rows, int64_t columns) {
+      const std::string name = "model.layers.0." + module + "_proj.weight";
+      // Magnitudes of 0.25 to 0.94 of both signs, and scales that differ by a factor of 4 from block to block.
+      add(name, "F8_E4M3", {rows, columns}, [&] { return static_cast<uint8_t>(40 + random() % 15 + random() % 2 * 128); });
+      add(name + "_scale_inv", "F32", {rows / block, columns / block},
+          [&] { return (1 + 3 * number()) / std::sqrt(static_cast<float>(columns)); });
+    };
+    floats("model.embed_tokens.weight", {vocabulary, hidden});
+    floats("lm_head.weight", {vocabulary, hidden});
+    for (const char *norm : {"model.norm", "model.layers.0.input_layernorm", "model.layers.0.post_attention_layernorm"})
+      floats(std::string(norm) + ".weight", {hidden});
+    blocks("self_attn.q", hidden, hidden);
+    blocks("self_attn.k", 2 * head, hidden);
+    blocks("self_attn.v", 2 * head, hidden);
+    blocks("self_attn.o", hidden, hidden);
+    blocks("mlp.gate", intermediate, hidden);
+    blocks("mlp.up", intermediate, hidden);
+    blocks("mlp.down", hidden, intermediate);
+    const std::string text = header.dump();
+    const uint64_t length = text.size();
+    std::ofstream file(model / "model.safetensors", std::ios::binary);
+    file.write(reinterpret_cast<const char *>(&length), sizeof(length)) << text << data;
+    return model.string();
+  }
+};
+
+/// Each 128 columns of a row have a scale. A code that a rounding moves to its neighbour changes logits by less than the
+/// bound; floats in the place of codes, or a scale of other columns, by more.
+TEST_P(BlocksTest, CpuComputesWhatTheEvaluatorDoes) {
+  const std::string model = write();
+  std::unique_ptr<Engine> engine = load(model, "float32");
+  ASSERT_TRUE(engine);
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < 24; ++i)
+    ids.push_back(3 + i * 7 % 40);
+  Matrix reference = evaluate(model, "float32", ids);
+  absl::StatusOr<std::vector<std::vector<float>>> found = logitsAfter(*engine, ids, leastPrompt, ids.size() + 1);
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_LT(relativeError(reference, *found), 3e-3);
+  Matrix floats = evaluate(model, "float32", ids, /*areFloats=*/true);
+  EXPECT_GT(relativeError(floats, *found), 1e-2);
 }
 
 /// Rounding to bfloat16 moves about one key or value in twenty to the code beside the evaluator's, which costs a tenth
@@ -183,6 +262,9 @@ INSTANTIATE_TEST_SUITE_P(Formats, OddSizesTest,
                          testing::Values(Format{"fp8", hf::Codes::kF8E4M3, true}, Format{"int8", hf::Codes::kI8, false},
                                          Format{"fp8", hf::Codes::kF8E4M3, false, /*ofTokens=*/true},
                                          Format{"int8", hf::Codes::kI8, false, /*ofTokens=*/true}),
+                         [](const auto &info) { return info.param.test(); });
+INSTANTIATE_TEST_SUITE_P(Formats, BlocksTest,
+                         testing::Values(Format{"blocks", std::nullopt, false, /*ofTokens=*/true}),
                          [](const auto &info) { return info.param.test(); });
 const Format int8{"int8", hf::Codes::kI8, false}, int4{"int4", hf::Codes::kU4, true};
 INSTANTIATE_TEST_SUITE_P(Formats, LinkedQuantizerTest, testing::Values(int8, int4),

@@ -31,10 +31,18 @@ class Case(NamedTuple):
     is_packed: bool = False  # weights and rows in the order codes_16x128
     rows: int = ROWS
     most: int = MOST  # rows of a step; up to 128 the schedule is swap_ab
+    group: int = 0  # columns of a row that share a scale; 0: all
+    weight_group: int = 0  # the same of the weight
 
     @property
     def family(self):
         return "swap_ab" if self.most <= 128 else "gemm"
+
+    @property
+    def groups(self):
+        """Scales of a row, those of a row in its buffer, and those of a row of the weight."""
+        count = self.k // (self.group or self.k)
+        return count, -(-count // 4) * 4 if count > 1 else 1, self.k // (self.weight_group or self.k)
 
 
 CASES = {
@@ -52,22 +60,31 @@ CASES = {
     "f8e4m3_64": Case("f8e4m3", 272, 640, is_packed=True, rows=61, most=64),
     "f8e4m3_128": Case("f8e4m3", 144, 384, is_packed=True, rows=100, most=128),
     "i8_32": Case("i8", 144, 640, is_packed=True, rows=32, most=32),
+    # Scales for each 128 columns: 5 of a row in a buffer of 8, tiles of rows and columns that end within the matrix.
+    "groups": Case("f8e4m3", 272, 640, is_packed=True, group=128, weight_group=128),
+    "groups_of_weight": Case("f8e4m3", 272, 512, is_packed=True, weight_group=256),
+    "groups_16": Case("f8e4m3", 272, 1280, is_packed=True, rows=13, most=16, group=128, weight_group=128),
+    "groups_64": Case("f8e4m3", 144, 640, is_packed=True, rows=61, most=64, group=128, weight_group=128),
+    "groups_128": Case("f8e4m3", 144, 896, is_packed=True, rows=100, most=128, group=128, weight_group=128),
     "i8_96": Case("i8", 272, 320, is_packed=True, rows=70, most=96),
 }
 TYPES = {"f8e4m3": "f8E4M3FN", "i8": "i8"}
 
 
 def module(case):
-    x, c, s = f"tensor<?x{case.k}xbf16>", f"tensor<?x{case.k}x{TYPES[case.codes]}>", "tensor<?x1xf32>"
+    groups, _, weight_groups = case.groups
+    x, c, s = f"tensor<?x{case.k}xbf16>", f"tensor<?x{case.k}x{TYPES[case.codes]}>", f"tensor<?x{groups}xf32>"
     given = " scale @given" if case.is_given else ""
     packing = "packing = #llm<packing codes_16x128>" if case.is_packed else ""
+    group = f"group = {case.group} : i64, " if case.group else ""
+    scales_packing = " {packing = #llm<packing rows_16>}" if case.weight_group else ""
     return f"""
 module attributes {{llm.model = {{max_model_len = 64 : i64}}}} {{
   llm.weight @table : tensor<8x{case.k}xbf16> from ["table"]
   llm.weight @given : tensor<2x1xf32> from ["given"]
-  llm.weight @s : tensor<{case.n}x1xf32> from ["s"]
+  llm.weight @s : tensor<{case.n}x{weight_groups}xf32> from ["s"]{scales_packing}
   llm.weight @w : tensor<{case.n}x{case.k}x{TYPES[case.codes]}> from ["w"]
-      {{quantized = #llm.quantized<{case.codes}, scales = @s, group = {case.k}>{packing and ", " + packing}}}
+      {{quantized = #llm.quantized<{case.codes}, scales = @s, group = {case.weight_group or case.k}>{packing and ", " + packing}}}
   func.func @step(%ids: tensor<?xi32>, %batch: !llm.batch) -> tensor<?x{case.n}xf32>
       attributes {{llm.entry = {{kind = "mixed", max_tokens = {case.most} : i64, max_sequences = 1 : i64}}}} {{
     %x = llm.group "x" family("rows") -> {x} {{
@@ -75,7 +92,7 @@ module attributes {{llm.model = {{max_model_len = 64 : i64}}}} {{
       llm.yield %v : {x}
     }}
     %c, %r = llm.group "codes" family("rows") -> {c}, {s} {{
-      %codes, %scales = llm.quantize {case.codes} %x{given} {{{packing}}} : {x} -> {c}, {s}
+      %codes, %scales = llm.quantize {case.codes} %x{given} {{{group}{packing}}} : {x} -> {c}, {s}
       llm.yield %codes, %scales : {c}, {s}
     }}
     %y = llm.group "product" family("{case.family}") -> tensor<?x{case.n}xf32> {{
@@ -128,14 +145,22 @@ def packed_weight(codes):
     return np.ascontiguousarray(result)
 
 
+def packed_scales(scales):
+    """16 rows of a column follow each other (docs/quantization.md)."""
+    padded = np.zeros((-(-len(scales) // 16) * 16, scales.shape[1]), np.float32)
+    padded[: len(scales)] = scales
+    return np.ascontiguousarray(padded.reshape(-1, 16, scales.shape[1]).swapaxes(1, 2))
+
+
 def quantized(case, x, given):
-    """Codes and scales of rows in float32."""
+    """Codes of rows, and a scale for each row and group of its columns, in float32."""
     most = np.float32(448 if case.codes == "f8e4m3" else 127)
-    least = 1 / (448 * 512) if case.codes == "f8e4m3" else 1e-10 / 127
-    scales = np.maximum(np.abs(x).max(1) * np.float32(1 / most), np.float32(least))
+    least = 1 / (448 * 512) if case.codes == "f8e4m3" and not case.group else 1e-10 / float(most)
+    grouped = x.reshape(len(x), case.groups[0], -1)
+    scales = np.maximum(np.abs(grouped).max(2) * np.float32(1 / most), np.float32(least))
     if case.is_given:
         scales[:] = given.max()
-    t = np.clip(x * (np.float32(1) / scales)[:, None], -most, most)
+    t = np.clip(grouped * (np.float32(1) / scales)[:, :, None], -most, most).reshape(x.shape)
     return to_e4m3(t) if case.codes == "f8e4m3" else np.rint(t).astype(np.int8).view(np.uint8), scales
 
 
@@ -144,11 +169,13 @@ def check(device, folder):
         rng = np.random.default_rng(5)
         x = random_bf16(rng, case.rows, case.k)
         x[3] = 0  # has the smallest scale
-        weights = {"given": np.array([[0.001], [0.002]], np.float32), "s": rng.uniform(0.5, 2, (case.n, 1)).astype(np.float32),
+        weights = {"given": np.array([[0.001], [0.002]], np.float32), "s": rng.uniform(0.5, 2, (case.n, case.groups[2])).astype(np.float32),
                    "w": rng.integers(0, 256, (case.n, case.k)).astype(np.uint8)}
         if case.codes == "f8e4m3":
             weights["w"][weights["w"] & 0x7F == 0x7F] = 0  # no NaN
-        weight = weights["w"]
+        weight, weight_scales = weights["w"], weights["s"]
+        if case.weight_group:
+            weights["s"] = packed_scales(weight_scales)
         if case.is_packed:
             weights["w"] = packed_weight(weight)
         numbers = e4m3 if case.codes == "f8e4m3" else lambda codes: codes.view(np.int8).astype(np.float32)
@@ -161,15 +188,18 @@ def check(device, folder):
             results, _ = device.launch(folder / name, kernel, arrays, sizes)
             return [next(result for result, array in zip(results, arrays) if array is one) for one in own]
 
+        groups, pitch, _ = case.groups
         codes, scales = quantized(case, from_bf16(x).astype(np.float32), weights["given"])
         stored = packed_rows(codes) if case.is_packed else codes
         # Rows past the step's end are not written.
-        found = run("step_codes", [x, np.full((case.rows + 1, case.k), 7, np.uint8), np.full(case.rows + 1, 7, np.float32)])
+        found = run("step_codes", [x, np.full((case.rows + 1, case.k), 7, np.uint8), np.full((case.rows + 1, pitch), 7, np.float32)])
         yield f"{name}, codes", float((found[1][:-1] != stored).sum() + (found[1][-1] != 7).sum())
-        yield f"{name}, scales", float((found[2][:-1] != scales).sum() + (found[2][-1] != 7))
-        product = run("step_product", [stored, scales, np.full((case.rows + 1, case.n), 7, np.float32)])[2]
-        wanted = numbers(codes).astype(np.float64) @ numbers(weight).T.astype(np.float64)
-        yield f"{name}, product", relative_error(product[:-1], wanted * scales[:, None].astype(np.float64) * weights["s"].T)
+        yield f"{name}, scales", float((found[2][:-1, :groups] != scales).sum() + (found[2][-1] != 7).sum())
+        stored_scales = np.full((case.rows, pitch), np.nan, np.float32)  # what lies between rows is not read
+        stored_scales[:, :groups] = scales
+        product = run("step_product", [stored, stored_scales, np.full((case.rows + 1, case.n), 7, np.float32)])[2]
+        scaled = [numbers(of).astype(np.float64) * by.repeat(case.k // by.shape[1], 1) for of, by in ((codes, scales), (weight, weight_scales))]
+        yield f"{name}, product", relative_error(product[:-1], scaled[0] @ scaled[1].T)
         yield f"{name}, rows past the end", float((product[-1] != 7).sum())
 
 

@@ -154,7 +154,7 @@ cuda.kernel @undescribed(%x: !cuda.ptr<bf16, global>, %map: !cuda.opaque<"CUtens
 
 #map = #cuda.tensor_map<argument 0 : bf16, dims = [64], strides = [], box = [64]>
 // expected-error @+1 {{tensor map 0 refers to argument 0, expected a pointer to 'bf16'}}
-cuda.kernel @described(%x: !cuda.ptr<f32, global>, %map: !cuda.opaque<"CUtensorMap">)
+cuda.kernel @described(%x: !cuda.ptr<f16, global>, %map: !cuda.opaque<"CUtensorMap">)
     attributes {threads = 32 : i64, tensor_maps = [#map]} {
 }
 

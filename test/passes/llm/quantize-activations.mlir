@@ -52,21 +52,73 @@ func.func @static(%x: tensor<?x64xbf16>) -> tensor<?x32xbf16> {
 
 // -----
 
+// A scale for each 128 columns: products of one value share its codes, and a norm has them in its kernel. Weights with
+// scales for groups of columns take scales of rows, too.
+// CHECK-LABEL: func.func @blocks
+// CHECK: %[[N:.*]] = llm.rms_norm
+// CHECK-NEXT: %[[R:.*]], %[[RS:.*]] = llm.quantize f8e4m3 %[[N]] {packing = #llm<packing codes_16x128>} : tensor<?x256xbf16> -> tensor<?x256xf8E4M3FN>, tensor<?x1xf32>
+// CHECK-NEXT: %[[C:.*]], %[[S:.*]] = llm.quantize f8e4m3 %[[N]] {group = 128 : i64, packing = #llm<packing codes_16x128>} : tensor<?x256xbf16> -> tensor<?x256xf8E4M3FN>, tensor<?x2xf32>
+// CHECK-NEXT: llm.linear %[[C]] scales %[[S]], @w
+// CHECK-NEXT: llm.linear %[[C]] scales %[[S]], @w
+// CHECK-NEXT: llm.linear %[[R]] scales %[[RS]], @rows
+// REMARK: remark: loc("a"): activations are quantized to f8e4m3, with a scale for each 128 columns
+// REMARK: remark: loc("c"): activations are quantized to f8e4m3, with a scale for each row
+// GROUPS-LABEL: func.func @blocks
+// GROUPS: llm.group "norm" family("rows")
+// GROUPS-NEXT: llm.rms_norm
+// GROUPS-NEXT: llm.quantize
+// GROUPS: llm.group "a" family("gemm")
+// SWAPPED-LABEL: func.func @blocks
+// SWAPPED: llm.group "a" family("swap_ab")
+// FEW-LABEL: func.func @blocks
+// FEW-NOT: = llm.quantize
+llm.weight @norm : tensor<256xbf16> from ["norm"]
+llm.weight @s : tensor<32x2xf32> from ["s"] {packing = #llm<packing rows_16>}
+llm.weight @w : tensor<32x256xf8E4M3FN> from ["w"]
+    {packing = #llm<packing codes_16x128>, quantized = #llm.quantized<f8e4m3, scales = @s, group = 128, activations = <f8e4m3, group = 128>>}
+llm.weight @rows : tensor<32x256xf8E4M3FN> from ["rows"]
+    {packing = #llm<packing codes_16x128>, quantized = #llm.quantized<f8e4m3, scales = @s, group = 128, activations = <f8e4m3>>}
+func.func @blocks(%x: tensor<?x256xbf16>) -> (tensor<?x32xbf16>, tensor<?x32xbf16>, tensor<?x32xbf16>) {
+  %n = llm.rms_norm %x, @norm {eps = 1.0e-6 : f64} : (tensor<?x256xbf16>) -> tensor<?x256xbf16> loc("norm")
+  %a = llm.linear %n, @w : (tensor<?x256xbf16>) -> tensor<?x32xbf16> loc("a")
+  %b = llm.linear %n, @w : (tensor<?x256xbf16>) -> tensor<?x32xbf16> loc("b")
+  %c = llm.linear %n, @rows : (tensor<?x256xbf16>) -> tensor<?x32xbf16> loc("c")
+  return %a, %b, %c : tensor<?x32xbf16>, tensor<?x32xbf16>, tensor<?x32xbf16>
+}
+
+// -----
+
 // CHECK-LABEL: func.func @refused
 // CHECK-NOT: = llm.quantize
-// REMARK: remark: {{.*}}activations stay floats: its format has a scale for each 128 columns, expected one for each row
-// REMARK: remark: {{.*}}activations stay floats: its weight has a scale for each 32 columns, expected one for each row
+// REMARK: remark: {{.*}}activations stay floats: its format has a scale for each 64 columns, expected one for each row or for each 128
+// REMARK: remark: {{.*}}activations stay floats: its rows have 192 columns, expected a multiple of 128
+// REMARK: remark: {{.*}}activations stay floats: its format has a scale for each 128 columns of i8, expected f8e4m3
+// REMARK: remark: {{.*}}activations stay floats: its weight has a scale for each row and its format one for each 128 columns, expected groups in both
+// REMARK: remark: {{.*}}activations stay floats: its weight has a scale for each 128 columns, and is not packed as codes_16x128
+// REMARK: remark: {{.*}}activations stay floats: its weight has a scale for each 32 columns of i8, expected one for each row, or f8e4m3 with multiples of 128
+// REMARK: remark: {{.*}}activations stay floats: its weight has a scale for each 48 columns and its format one for each 128, expected multiples of each other
 // REMARK: remark: {{.*}}activations stay floats: its scales of tokens have an upper bound
 llm.weight @s : tensor<32x1xf32> from ["s"]
 llm.weight @s2 : tensor<32x2xf32> from ["s2"]
-llm.weight @blocks : tensor<32x64xf8E4M3FN> from ["w"] {quantized = #llm.quantized<f8e4m3, scales = @s, group = 64, activations = <f8e4m3, group = 128>>}
+llm.weight @s8 : tensor<32x8xf32> from ["s8"]
+llm.weight @half : tensor<32x64xf8E4M3FN> from ["w"] {quantized = #llm.quantized<f8e4m3, scales = @s, group = 64, activations = <f8e4m3, group = 64>>}
+llm.weight @part : tensor<32x192xf8E4M3FN> from ["w"] {quantized = #llm.quantized<f8e4m3, scales = @s, group = 192, activations = <f8e4m3, group = 128>>}
+llm.weight @integers : tensor<32x256xi8> from ["w"] {quantized = #llm.quantized<i8, scales = @s2, group = 128, activations = <i8, group = 128>>}
+llm.weight @rows : tensor<32x256xf8E4M3FN> from ["w"] {quantized = #llm.quantized<f8e4m3, scales = @s, group = 256, activations = <f8e4m3, group = 128>>}
+llm.weight @unpacked : tensor<32x256xf8E4M3FN> from ["w"] {quantized = #llm.quantized<f8e4m3, scales = @s2, group = 128, activations = <f8e4m3, group = 128>>}
 llm.weight @groups : tensor<32x64xi8> from ["v"] {quantized = #llm.quantized<i8, scales = @s2, group = 32, activations = <i8>>}
+llm.weight @odd : tensor<32x384xf8E4M3FN> from ["w"] {quantized = #llm.quantized<f8e4m3, scales = @s8, group = 48, activations = <f8e4m3, group = 128>>}
 llm.weight @bounded : tensor<32x64xf8E4M3FN> from ["u"] {quantized = #llm.quantized<f8e4m3, scales = @s, group = 64, activation_obstacle = "its scales of tokens have an upper bound">}
-func.func @refused(%x: tensor<?x64xbf16>) -> (tensor<?x32xbf16>, tensor<?x32xbf16>, tensor<?x32xbf16>) {
-  %a = llm.linear %x, @blocks : (tensor<?x64xbf16>) -> tensor<?x32xbf16>
-  %b = llm.linear %x, @groups : (tensor<?x64xbf16>) -> tensor<?x32xbf16>
-  %c = llm.linear %x, @bounded : (tensor<?x64xbf16>) -> tensor<?x32xbf16>
-  return %a, %b, %c : tensor<?x32xbf16>, tensor<?x32xbf16>, tensor<?x32xbf16>
+func.func @refused(%x: tensor<?x64xbf16>, %y: tensor<?x192xbf16>, %z: tensor<?x256xbf16>, %v: tensor<?x384xbf16>) {
+  llm.linear %x, @half : (tensor<?x64xbf16>) -> tensor<?x32xbf16>
+  llm.linear %y, @part : (tensor<?x192xbf16>) -> tensor<?x32xbf16>
+  llm.linear %z, @integers : (tensor<?x256xbf16>) -> tensor<?x32xbf16>
+  llm.linear %z, @rows : (tensor<?x256xbf16>) -> tensor<?x32xbf16>
+  llm.linear %z, @unpacked : (tensor<?x256xbf16>) -> tensor<?x32xbf16>
+  llm.linear %x, @groups : (tensor<?x64xbf16>) -> tensor<?x32xbf16>
+  llm.linear %v, @odd : (tensor<?x384xbf16>) -> tensor<?x32xbf16>
+  llm.linear %x, @bounded : (tensor<?x64xbf16>) -> tensor<?x32xbf16>
+  return
 }
 
 // -----

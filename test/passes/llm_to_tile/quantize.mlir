@@ -32,13 +32,40 @@
 // CHECK-LABEL: tile.program @step_integers
 // CHECK: tile.dot %{{.*}}, %{{.*}}, %{{.*}} transpose_rhs : tensor<128x128xi8>, tensor<128x128xi8>, tensor<128x128xi32>
 // CHECK: arith.sitofp %{{.*}} : tensor<128x128xi32> to tensor<128x128xf32>
+
+// With scales of groups, the row is a matrix whose rows are its groups. The buffer of 3 scales a row has 4, for TMA.
+// CHECK-LABEL: tile.program @step_groups
+// CHECK: %[[FLAT:.*]] = tensor.collapse_shape {{.*}} : tensor<1x512xf32> into tensor<512xf32>
+// CHECK: %[[G:.*]] = tensor.expand_shape %[[FLAT]] {{.*}} : tensor<512xf32> into tensor<4x128xf32>
+// CHECK: %[[MAGNITUDE:.*]] = math.absf %[[G]]
+// CHECK: %[[MOST:.*]] = tile.reduce {{ *}}max %[[MAGNITUDE]] axis 1 : tensor<4x128xf32> -> tensor<4xf32>
+// CHECK: %[[SCALES:.*]] = arith.maximumf {{.*}} : tensor<4xf32>
+// CHECK: %[[INVERSES:.*]] = arith.divf %{{.*}}, %[[SCALES]] : tensor<4xf32>
+// CHECK: arith.truncf {{.*}} : tensor<4x128xf32> to tensor<4x128xf8E4M3FN>
+// CHECK: tile.store %{{.*}} : tensor<1x512xf8E4M3FN>, <?x384xf8E4M3FN, output, tokens>
+// CHECK: tile.store %[[SCALES]], %{{.*}} : tensor<4xf32>, <?x4xf32, output, tokens>
+
+// Each step along K is scaled before it is added.
+// CHECK-LABEL: tile.program @step_scaled
+// CHECK: scf.for %[[K:.*]] = %c0 to %c384 step %c128 iter_args(%[[CARRIED:.*]] = %{{.*}})
+// CHECK: %[[PART:.*]] = tile.dot {{.*}} transpose_rhs
+// CHECK: %[[NUMBER:.*]] = arith.divui %[[K]], %c128
+// CHECK: %[[W:.*]] = tile.load %{{.*}}, %[[NUMBER]]] : <64x3xf32, weight> -> tensor<{{[0-9]+}}x1xf32>
+// CHECK: %[[X:.*]] = tile.load %{{.*}}, %{{.*}}] : <?x4xf32, activation, tokens> -> tensor<128x1xf32>
+// CHECK: %[[FACTOR:.*]] = arith.mulf
+// CHECK: %[[SCALED:.*]] = arith.mulf %[[PART]], %[[FACTOR]]
+// CHECK: arith.addf %[[CARRIED]], %[[SCALED]]
 module attributes {llm.model = {max_model_len = 64 : i64}} {
   llm.weight @embed : tensor<32x192xbf16> from ["embed"]
   llm.weight @norm.weight : tensor<192xbf16> from ["norm"]
   llm.weight @s : tensor<96x1xf32> from ["s"]
   llm.weight @w : tensor<96x192xf8E4M3FN> from ["w"] {quantized = #llm.quantized<f8e4m3, scales = @s, group = 192>}
+  llm.weight @wide : tensor<32x384xbf16> from ["wide"]
+  llm.weight @gs : tensor<64x3xf32> from ["gs"] {packing = #llm<packing rows_16>}
+  llm.weight @g : tensor<64x384xf8E4M3FN> from ["g"]
+      {packing = #llm<packing codes_16x128>, quantized = #llm.quantized<f8e4m3, scales = @gs, group = 128>}
   llm.weight @i : tensor<96x192xi8> from ["i"] {quantized = #llm.quantized<i8, scales = @s, group = 192>}
-  func.func @step(%ids: tensor<?xi32>, %batch: !llm.batch) -> (tensor<?x96xf32>, tensor<?x96xf32>)
+  func.func @step(%ids: tensor<?xi32>, %batch: !llm.batch) -> (tensor<?x96xf32>, tensor<?x96xf32>, tensor<?x64xf32>)
       attributes {llm.entry = {kind = "mixed", max_tokens = 512 : i64, max_sequences = 1 : i64}} {
     %x = llm.group "embed" family("rows") -> tensor<?x192xbf16> {
       %v = llm.embedding %ids, @embed : (tensor<?xi32>) -> tensor<?x192xbf16>
@@ -61,6 +88,18 @@ module attributes {llm.model = {max_model_len = 64 : i64}} {
       %v = llm.linear %d scales %q, @i : (tensor<?x192xi8>, tensor<?x1xf32>) -> tensor<?x96xf32>
       llm.yield %v : tensor<?x96xf32>
     }
-    return %y, %z : tensor<?x96xf32>, tensor<?x96xf32>
+    %v = llm.group "wide" family("rows") -> tensor<?x384xbf16> {
+      %e = llm.embedding %ids, @wide : (tensor<?xi32>) -> tensor<?x384xbf16>
+      llm.yield %e : tensor<?x384xbf16>
+    }
+    %e, %f = llm.group "groups" family("rows") -> tensor<?x384xf8E4M3FN>, tensor<?x3xf32> {
+      %codes, %scales = llm.quantize f8e4m3 %v {group = 128 : i64, packing = #llm<packing codes_16x128>} : tensor<?x384xbf16> -> tensor<?x384xf8E4M3FN>, tensor<?x3xf32>
+      llm.yield %codes, %scales : tensor<?x384xf8E4M3FN>, tensor<?x3xf32>
+    }
+    %u = llm.group "scaled" family("gemm") -> tensor<?x64xf32> {
+      %p = llm.linear %e scales %f, @g : (tensor<?x384xf8E4M3FN>, tensor<?x3xf32>) -> tensor<?x64xf32>
+      llm.yield %p : tensor<?x64xf32>
+    }
+    return %y, %z, %u : tensor<?x96xf32>, tensor<?x96xf32>, tensor<?x64xf32>
   }
 }

@@ -38,3 +38,24 @@ tile.program @plain(%x: !x, %c: !c) grid #rows {
   %y = arith.truncf %xf : tensor<1x256xf32> to tensor<1x256xf8E4M3FN>
   tile.store %y, %c[%row, %c0] : tensor<1x256xf8E4M3FN>, !c
 }
+
+// Groups of 128 columns: lanes that share a group find its largest element, and nothing moves between threads where the
+// tile becomes a matrix of groups.
+// CHECK-LABEL: groups(
+// CHECK: shuffle_xor({{.*}}, 4)
+// CHECK-NOT: shuffle_xor
+// CHECK: store_vector<16>({{.*}}, &permuted[0],
+// CHECK-NEXT: store_vector<1>({{.*}}, &max1[0], (((lane & 7) == 0)
+tile.program @groups(%x: !tile.view<?x512xbf16, activation, tokens>, %s: !tile.view<?x4xf32, output, tokens>,
+    %c: !tile.view<?x512xf8E4M3FN, output, tokens> {tile.packing = "codes_16"}) grid #rows {
+  %row = tile.program_id 0
+  %c0 = arith.constant 0 : index
+  %xt = tile.load %x[%row, %c0] : <?x512xbf16, activation, tokens> -> tensor<1x512xbf16>
+  %xf = arith.extf %xt : tensor<1x512xbf16> to tensor<1x512xf32>
+  %flat = tensor.collapse_shape %xf [[0, 1]] : tensor<1x512xf32> into tensor<512xf32>
+  %g = tensor.expand_shape %flat [[0, 1]] output_shape [4, 128] : tensor<512xf32> into tensor<4x128xf32>
+  %most = tile.reduce max %g axis 1 : tensor<4x128xf32> -> tensor<4xf32>
+  %y = arith.truncf %xf : tensor<1x512xf32> to tensor<1x512xf8E4M3FN>
+  tile.store %y, %c[%row, %c0] : tensor<1x512xf8E4M3FN>, <?x512xf8E4M3FN, output, tokens>
+  tile.store %most, %s[%row, %c0] : tensor<4xf32>, <?x4xf32, output, tokens>
+}
