@@ -76,7 +76,7 @@ private:
   void *host_block_ = nullptr;
   std::unique_ptr<StepMetadata> metadata_;
   std::byte *weights_ = nullptr, *workspace_ = nullptr, *caches_ = nullptr, *block_ = nullptr, *logits_ = nullptr,
-            *tokens_ = nullptr;
+            *tokens_ = nullptr, *rank_ = nullptr;
   uint64_t weights_bytes_ = 0, caches_bytes_ = 0; // in all
   uint64_t cache_bytes_ = 0;                      // of the keys of a layer in the step that was written last
   std::vector<std::byte> noise_;
