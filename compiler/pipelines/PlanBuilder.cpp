@@ -355,25 +355,23 @@ public:
   }
 
   FailureOr<flatbuffers::Offset<plan::Entry>> build(tile::EntryOp entry, const EntryPoint &point) {
-    std::vector<flatbuffers::Offset<plan::Launch>> model, penalties, sampling;
+    std::array<std::vector<flatbuffers::Offset<plan::Launch>>, tile::getMaxEnumValForSection() + 1> launches;
     stage = static_cast<uint32_t>(llm::getStage(entry));
     for (auto launch : entry.getBody().getOps<tile::LaunchOp>()) {
       FailureOr<flatbuffers::Offset<plan::Launch>> built = buildLaunch(launch, point);
       if (failed(built))
         return failure();
-      tile::Section section = launch.getSection();
-      (section == tile::Section::Model       ? model
-       : section == tile::Section::Penalties ? penalties
-                                             : sampling)
-          .push_back(*built);
+      launches[static_cast<size_t>(launch.getSection())].push_back(*built);
     }
+    auto section = [&](tile::Section which) { return &launches[static_cast<size_t>(which)]; };
     std::vector<uint32_t> buckets(point.graphBuckets.begin(), point.graphBuckets.end());
     std::vector<plan::Transfer> receives = transfersOf(entry, llm::kReceivesAttr),
                                 sends = transfersOf(entry, llm::kSendsAttr);
-    return plan::CreateEntryDirect(fb, entry.getSymName().str().c_str(),
-                                   point.decode ? plan::EntryKind_Decode : plan::EntryKind_Mixed, point.maxTokens,
-                                   point.maxSequences, entry.getQueryTileRows(), entry.getWorkspaceBytes(), &buckets,
-                                   &model, &penalties, &sampling, stage, &receives, &sends);
+    return plan::CreateEntryDirect(
+        fb, entry.getSymName().str().c_str(), point.decode ? plan::EntryKind_Decode : plan::EntryKind_Mixed,
+        point.maxTokens, point.maxSequences, entry.getQueryTileRows(), entry.getWorkspaceBytes(), &buckets,
+        section(tile::Section::Model), section(tile::Section::Penalties), section(tile::Section::Sampling), stage,
+        &receives, &sends, section(tile::Section::Gather), section(tile::Section::PartSampling));
   }
 
   /// The launch that packs weight `index` (null if no program packs it), and the element type that it reads.
@@ -468,6 +466,8 @@ private:
       return plan::CreateArgument(fb, plan::BufferKind_Logits);
     case tile::MemoryKind::Tokens:
       return plan::CreateArgument(fb, plan::BufferKind_Tokens);
+    case tile::MemoryKind::Rank:
+      return plan::CreateArgument(fb, plan::BufferKind_Rank);
     }
     llvm_unreachable("unknown kind of memory");
   }

@@ -383,16 +383,53 @@ static LogicalResult evaluate(Step &step, GatherColumnsOp op) {
   return success();
 }
 
-static LogicalResult evaluate(Step &step, SampleOp op) {
-  const Matrix &logits = step.rows(op.getLogits());
-  const auto &batch = step.get<Batch>(op.getBatch());
+static LogicalResult verifyGreedy(Operation *op, const Batch &batch) {
   for (double temperature : batch.temperatures)
     if (temperature != 0)
-      return op.emitOpError() << "samples at temperature " << temperature
-                              << "; the reference takes the largest logit, which is temperature 0";
+      return op->emitOpError() << "samples at temperature " << temperature
+                               << "; the reference takes the largest logit, which is temperature 0";
+  return success();
+}
+
+static LogicalResult evaluate(Step &step, SampleOp op) {
+  const Matrix &logits = step.rows(op.getLogits());
+  if (failed(verifyGreedy(op, step.get<Batch>(op.getBatch()))))
+    return failure();
   TokenIds result;
   for (int64_t i = 0; i < logits.rows; ++i) // the first of the largest
     result.push_back(std::max_element(logits.row(i).begin(), logits.row(i).end()) - logits.row(i).begin());
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
+static LogicalResult evaluate(Step &step, SampleCandidateOp op) {
+  const Matrix &logits = step.rows(op.getLogits());
+  if (failed(verifyGreedy(op, step.get<Batch>(op.getBatch()))))
+    return failure();
+  int64_t first = step.rank * logits.columns;
+  int64_t count = std::clamp<int64_t>(static_cast<int64_t>(op.getVocabulary()) - first, 0, logits.columns);
+  Matrix result(logits.rows, 2);
+  for (int64_t i = 0; i < logits.rows; ++i) {
+    ArrayRef<double> own = logits.row(i).take_front(count);
+    const auto *best = std::max_element(own.begin(), own.end());
+    result.row(i)[0] = own.empty() ? std::numeric_limits<float>::lowest() : *best;
+    result.row(i)[1] = static_cast<double>(own.empty() ? 0 : first + (best - own.begin()));
+  }
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
+static LogicalResult evaluate(Step &step, SampleMergeOp op) {
+  const Matrix &candidates = step.rows(op.getCandidates());
+  TokenIds result;
+  for (int64_t i = 0; i < candidates.rows; ++i) {
+    ArrayRef<double> row = candidates.row(i);
+    size_t best = 0;
+    for (size_t at = 2; at < row.size(); at += 2)
+      if (row[best] < row[at])
+        best = at;
+    result.push_back(static_cast<int64_t>(row[best + 1]));
+  }
   step.set(op.getResult(), std::move(result));
   return success();
 }
@@ -412,5 +449,5 @@ template <typename... Ops> static void addOps(EvaluatorTable &table) {
 void inlay::llm::addOpsOfOneRank(EvaluatorTable &table) {
   addOps<ActivationOp, AddBiasOp, AddOp, EmbeddingOp, GatedActivationOp, GatherColumnsOp, GatherRowsOp, KvAppendOp,
          LayerNormOp, LinearOp, PagedAttentionOp, PositionEmbeddingOp, QuantizeOp, RmsNormOp, RmsScaleOp, RopeOp,
-         SampleOp, ScaleColumnsOp, ScaleOp, SoftcapOp, SumOfSquaresOp>(table);
+         SampleCandidateOp, SampleMergeOp, SampleOp, ScaleColumnsOp, ScaleOp, SoftcapOp, SumOfSquaresOp>(table);
 }

@@ -71,4 +71,31 @@ def Llm_RmsScaleOp : LlmOp<"rms_scale", [Pure, DeclareOpInterfaceMethods<SymbolU
   let hasVerifier = 1;
 }
 
+def Llm_SampleCandidateOp : LlmOp<"sample_candidate", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+  let summary = "The best token of each logits row among those that the rank has.";
+  let description = [{
+    Rank r has `columns` of a row, those of the tokens from r * `columns` on. Those from `vocabulary` on are padding.
+    The result has two columns for each row: the score that `sample` compares, and the first token id with the largest
+    one. The lowest f32 is the score of a rank that has padding only. An f32 holds the ids of at most 2^24 tokens.
+
+    The row's top-k, top-p and min-p are not applied: they depend on the tokens of all ranks.
+  }];
+  let arguments = (ins Llm_Rows:$logits, Llm_BatchType:$batch, I64Attr:$vocabulary);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$logits `,` $batch attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Llm_SampleMergeOp : LlmOp<"sample_merge", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+  let summary = "The token with the largest score among the `sample_candidate` of all ranks, the first one if there are several.";
+  let description = [{
+    The candidates of the ranks stand side by side, as `all_gather` makes them. The result is what `sample` selects
+    from the logits of all ranks, where no filter is on.
+  }];
+  let arguments = (ins Llm_Rows:$candidates);
+  let results = (outs Llm_Ids:$result);
+  let assemblyFormat = "$candidates attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
 #endif // INLAY_DIALECTS_LLM_COLLECTIVES

@@ -495,9 +495,9 @@ def Llm_SampleOp : LlmOp<"sample", [Pure, DeclareOpInterfaceMethods<Llm_FusionIn
   let description = [{
     The batch holds temperature, top-k, top-p and min-p of each row. A temperature
     of 0 selects the largest logit, the first one if there are several. Otherwise
-    the op adds Gumbel noise to the scaled logits that pass the filters and
-    selects the largest. The noise comes from a counter-based generator keyed by
-    the row's seed and position.
+    the op selects the largest score of the logits that pass the filters:
+    logit / temperature plus Gumbel noise. The noise comes from a counter-based
+    generator keyed by the row's seed and position, and counts token ids.
   }];
   let arguments = (ins Llm_Rows:$logits, Llm_BatchType:$batch);
   let results = (outs Llm_Ids:$result);

@@ -77,6 +77,24 @@ LogicalResult RmsScaleOp::verify() {
   return verifySquares(*this, getInput(), getSquares());
 }
 
+LogicalResult SampleCandidateOp::verify() {
+  constexpr int64_t most = int64_t{1} << 24; // whole numbers of an f32
+  auto vocabulary = static_cast<int64_t>(getVocabulary());
+  if (vocabulary < 1 || vocabulary > most)
+    return emitOpError() << "has a vocabulary of " << vocabulary << " tokens, expected 1 to " << most;
+  auto result = cast<RankedTensorType>(getResult().getType());
+  if (result.getDimSize(1) != 2 || !result.getElementType().isF32())
+    return emitOpError() << "makes " << result << ", expected a score and a token id, tensor<?x2xf32>";
+  return success();
+}
+
+LogicalResult SampleMergeOp::verify() {
+  auto candidates = cast<RankedTensorType>(getCandidates().getType());
+  if (candidates.getDimSize(1) < 2 || candidates.getDimSize(1) % 2 != 0 || !candidates.getElementType().isF32())
+    return emitOpError() << "takes " << candidates << ", expected two columns of f32 for each rank";
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // What ranks divide
 //===----------------------------------------------------------------------===//

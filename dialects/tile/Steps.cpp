@@ -25,7 +25,7 @@ FailureOr<MemoryAttr> MemoryAttr::parseBody(AsmParser &parser) {
   if (!kind)
     return parser.emitError(loc) << "'" << keyword
                                  << "' is no kind of memory, expected workspace, weight, metadata, key_cache, "
-                                    "value_cache, logits or tokens";
+                                    "value_cache, logits, tokens or rank";
   int64_t number = 0;
   FlatSymbolRefAttr weight;
   switch (*kind) {
@@ -55,6 +55,7 @@ FailureOr<MemoryAttr> MemoryAttr::parseBody(AsmParser &parser) {
   }
   case MemoryKind::Logits:
   case MemoryKind::Tokens:
+  case MemoryKind::Rank:
     break;
   }
   MemoryAttr memory = getChecked([&] { return parser.emitError(loc); }, parser.getContext(), *kind, number, weight);
@@ -80,6 +81,7 @@ void MemoryAttr::printBody(AsmPrinter &printer) const {
     break;
   case MemoryKind::Logits:
   case MemoryKind::Tokens:
+  case MemoryKind::Rank:
     break;
   }
 }
@@ -114,6 +116,7 @@ bool MemoryAttr::holds(Provenance provenance) const {
   case MemoryKind::Weight:
     return provenance == Provenance::Weight;
   case MemoryKind::Metadata:
+  case MemoryKind::Rank:
     return provenance == Provenance::Meta;
   case MemoryKind::KeyCache:
   case MemoryKind::ValueCache:

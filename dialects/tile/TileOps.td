@@ -497,11 +497,14 @@ def Tile_EntryKind : I32EnumAttr<"EntryKind", "kind of an entry point", [
   let genSpecializedAttr = 0;
 }
 
-/// When a launch runs: always, if a sequence has penalties, and after the logits are there.
+/// When a launch runs. The model makes logits; of several ranks each makes a part of them. Logits of all ranks are
+/// gathered, changed if a sequence has penalties, and sampled. Or tokens are sampled from the parts.
 def Tile_Section : I32EnumAttr<"Section", "section of a step", [
     I32EnumAttrCase<"Model", 0, "model">,
     I32EnumAttrCase<"Penalties", 1, "penalties">,
-    I32EnumAttrCase<"Sampling", 2, "sampling">]> {
+    I32EnumAttrCase<"Sampling", 2, "sampling">,
+    I32EnumAttrCase<"Gather", 3, "gather">,
+    I32EnumAttrCase<"PartSampling", 4, "part_sampling">]> {
   let cppNamespace = "::inlay::tile";
   let genSpecializedAttr = 0;
 }
@@ -513,7 +516,8 @@ def Tile_MemoryKind : I32EnumAttr<"MemoryKind", "kind of memory", [
     I32EnumAttrCase<"KeyCache", 3, "key_cache">,
     I32EnumAttrCase<"ValueCache", 4, "value_cache">,
     I32EnumAttrCase<"Logits", 5, "logits">,
-    I32EnumAttrCase<"Tokens", 6, "tokens">]> {
+    I32EnumAttrCase<"Tokens", 6, "tokens">,
+    I32EnumAttrCase<"Rank", 7, "rank">]> {
   let cppNamespace = "::inlay::tile";
   let genSpecializedAttr = 0;
 }
@@ -526,7 +530,8 @@ def Tile_MemoryAttr : AttrDef<TileDialect, "Memory"> {
   let summary = "The memory behind a view of a launch.";
   let description = [{
     `#tile.memory<workspace 256>` at an offset in bytes, `<weight @symbol>`, `<metadata Positions>`, `<key_cache 3>`
-    and `<value_cache 3>` of a layer, `<logits>` and `<tokens>`.
+    and `<value_cache 3>` of a layer, `<logits>`, `<tokens>`, and `<rank>`: the rank's index among those that run the
+    step together, an i32.
   }];
   let parameters = (ins "::inlay::tile::MemoryKind":$kind, "int64_t":$number,
                         OptionalParameter<"::mlir::FlatSymbolRefAttr">:$weight);

@@ -305,7 +305,9 @@ private:
   /// An op on single rows, and those that follow it: elementwise ops, at most one norm of the whole row, and what
   /// quantizes the row.
   void growRows(Operation *op) {
-    Group &group = newGroup(op, isa<SampleOp>(op) ? "sample" : isa<CollectiveInterface>(op) ? "collective" : "rows");
+    Group &group = newGroup(op, isa<SampleOp, SampleCandidateOp>(op) ? "sample"
+                                : isa<CollectiveInterface>(op)       ? "collective"
+                                                                     : "rows");
     auto norm = dyn_cast<NormInterface>(op);
     bool isRowWise = isa<GatherRowsOp>(op) || isLookup(op) || isElementwise(op) || (norm && !norm.getGroup());
     if (auto gather = dyn_cast<GatherColumnsOp>(op))

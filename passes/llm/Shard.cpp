@@ -42,6 +42,9 @@ public:
         return failure();
     for (Operation *op : llvm::reverse(replaced))
       op->erase();
+    // Candidates add a result.
+    ValueRange results = function.getBody().front().getTerminator()->getOperands();
+    function.setFunctionType(FunctionType::get(function.getContext(), function.getArgumentTypes(), results.getTypes()));
     return success();
   }
 
@@ -68,6 +71,8 @@ private:
       return rewritePart(shard);
     if (auto norm = dyn_cast<NormInterface>(op); norm && isDivided)
       return rewriteNorm(norm);
+    if (auto sample = dyn_cast<SampleOp>(op); sample && isDivided)
+      addCandidates(sample);
     return readWhole(op);
   }
 
@@ -186,6 +191,27 @@ private:
       op->setAttr(attribute, *weight);
     }
     return success();
+  }
+
+  /// The tokens of `sample` once more, from the best token of each rank: for steps that need no logits but these. They
+  /// are a result of the function, behind those of `sample`.
+  void addCandidates(SampleOp sample) {
+    Operation *terminator = sample->getBlock()->getTerminator();
+    auto returned = llvm::find(terminator->getOperands(), sample.getResult());
+    if (returned == terminator->getOperands().end())
+      return;
+    OpBuilder builder(sample);
+    Value logits = sample.getLogits();
+    int64_t vocabulary = distributions.lookup(logits).columns;
+    auto rows = [&](int64_t columns) {
+      return RankedTensorType::get({ShapedType::kDynamic, columns}, builder.getF32Type());
+    };
+    Value candidates = SampleCandidateOp::create(builder, nameOf(sample, ".sample_candidate"), rows(2), logits,
+                                                 sample.getBatch(), builder.getI64IntegerAttr(vocabulary));
+    candidates = AllGatherOp::create(builder, nameOf(sample, ".gather_candidates"), rows(2 * ranks), candidates);
+    Value tokens =
+        SampleMergeOp::create(builder, nameOf(sample, ".sample_merge"), sample.getResult().getType(), candidates);
+    terminator->insertOperands(returned.getIndex() + 1, tokens);
   }
 
   /// A norm of rows whose columns are divided: the ranks add up their squares.

@@ -22,6 +22,10 @@ static LogicalResult convertGroup(GroupOp group, ProgramBuilder &b, tile::Progra
       return convertAttention(group, attention, b, result);
     if (auto sample = dyn_cast<SampleOp>(op))
       return convertSample(group, sample, b, result);
+    if (auto candidate = dyn_cast<SampleCandidateOp>(op))
+      return convertSampleCandidate(group, candidate, b, result);
+    if (auto merge = dyn_cast<SampleMergeOp>(op))
+      return convertSampleMerge(group, merge, b, result);
     if (auto collective = dyn_cast<CollectiveInterface>(op))
       return convertCollective(group, collective, b, result);
     if (auto gather = dyn_cast<GatherColumnsOp>(op))
@@ -35,6 +39,22 @@ static LogicalResult convertGroup(GroupOp group, ProgramBuilder &b, tile::Progra
     return isa<RopeOp, KvAppendOp>(op) || (norm && norm.getGroup());
   });
   return hasHeads ? convertHeads(group, b, result) : convertRows(group, b, result);
+}
+
+/// When `group` runs. What makes tokens from the candidates of all ranks replaces what gathers and samples logits.
+static tile::Section sectionOf(GroupOp group) {
+  Operation *first = &group.getBody().front().front();
+  if (isa<SampleOp>(first))
+    return tile::Section::Sampling;
+  if (isa<SampleCandidateOp, SampleMergeOp>(first))
+    return tile::Section::PartSampling;
+  if (!isa<AllGatherOp>(first))
+    return tile::Section::Model;
+  if (Placement::of(group.getResult(0)).kind == Placement::Kind::Logits)
+    return tile::Section::Gather;
+  bool isOfCandidates =
+      llvm::any_of(group.getResult(0).getUsers(), [](Operation *user) { return isa<SampleMergeOp>(user); });
+  return isOfCandidates ? tile::Section::PartSampling : tile::Section::Model;
 }
 
 /// The name of a group's program: the last part of the group's name, as an identifier.
@@ -109,10 +129,7 @@ private:
     builder.setInsertionPointToStart(&list.getBody().emplaceBlock());
     Value logits;
     for (GroupOp group : function.getOps<GroupOp>()) {
-      auto section = tile::Section::Model;
-      for (Operation &op : group.getBody().front())
-        if (isa<SampleOp>(op))
-          section = tile::Section::Sampling;
+      tile::Section section = sectionOf(group);
       if (section == tile::Section::Sampling) {
         // What changes logits before a token is taken from them.
         auto sample = *group.getBody().front().getOps<SampleOp>().begin();

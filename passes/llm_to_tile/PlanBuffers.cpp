@@ -175,7 +175,8 @@ struct PlanBuffersPass : inlay::impl::PlanBuffersPassBase<PlanBuffersPass> {
           places[i] = Placement::logits(builder);
           continue;
         }
-        if (makesLogits && result == terminator->getOperand(1)) {
+        // Tokens of whole logits, and of the parts that ranks have: a step makes one of them.
+        if (makesLogits && type.getRank() == 1 && llvm::is_contained(terminator->getOperands(), result)) {
           places[i] = Placement::tokens(builder);
           continue;
         }

@@ -160,6 +160,10 @@ mlir::LogicalResult convertAttention(llm::GroupOp group, llm::PagedAttentionOp o
 mlir::LogicalResult convertRows(llm::GroupOp group, ProgramBuilder &b, tile::ProgramOp &result);
 mlir::LogicalResult convertHeads(llm::GroupOp group, ProgramBuilder &b, tile::ProgramOp &result);
 mlir::LogicalResult convertSample(llm::GroupOp group, llm::SampleOp op, ProgramBuilder &b, tile::ProgramOp &result);
+mlir::LogicalResult convertSampleCandidate(llm::GroupOp group, llm::SampleCandidateOp op, ProgramBuilder &b,
+                                           tile::ProgramOp &result);
+mlir::LogicalResult convertSampleMerge(llm::GroupOp group, llm::SampleMergeOp op, ProgramBuilder &b,
+                                       tile::ProgramOp &result);
 mlir::LogicalResult convertCollective(llm::GroupOp group, llm::CollectiveInterface op, ProgramBuilder &b,
                                       tile::ProgramOp &result);
 mlir::LogicalResult convertGatherColumns(llm::GroupOp group, llm::GatherColumnsOp op, ProgramBuilder &b,

@@ -4,7 +4,9 @@
 // z = (x - max) / temperature, found by bisection: top-k is the largest threshold that
 // keeps at least k, top-p the largest that keeps a mass of at least p of what top-k
 // kept, min-p is log(p) itself. No sort, no memory. Among what is kept, the largest of
-// z + Gumbel noise is a sample of the softmax (Gumbel, 1954; Maddison et al., 2014).
+// x / temperature + Gumbel noise is a sample of the softmax (Gumbel, 1954; Maddison et al., 2014).
+// This score of a token does not depend on the other tokens: so several ranks, each with a
+// part of the row, find the same token by comparing the best one of each.
 //
 //===----------------------------------------------------------------------===//
 
@@ -18,15 +20,21 @@ using tile::Reduction;
 
 namespace {
 
+/// The tokens that a row of logits has.
+struct Part {
+  int64_t columns;
+  Value first, count; // the id of the first column, and how many columns are tokens, of i32; null: 0, and all
+};
+
 /// Loops over the vocabulary of one row, each block of the cluster over its share of whole tiles. What is carried is a
 /// tile, combined over the block once at the end: within the loop no thread waits for another.
 class VocabularyScan {
 public:
-  VocabularyScan(ProgramBuilder &b, Value logits, Value row, int64_t vocabulary)
-      : b(b), logits(logits), row(row), vocabulary(vocabulary),
-        step(std::min<int64_t>(b.getStep().isCpu() ? 64 : 4096, llvm::PowerOf2Ceil(vocabulary))) {
+  VocabularyScan(ProgramBuilder &b, Value logits, Value row, const Part &part)
+      : b(b), logits(logits), row(row), part(part),
+        step(std::min<int64_t>(b.getStep().isCpu() ? 64 : 4096, llvm::PowerOf2Ceil(part.columns))) {
     begin = b.index(0);
-    end = b.index(vocabulary);
+    end = b.index(part.columns);
     if (b.getStep().isCpu())
       return;
     rank = tile::ClusterRankOp::create(b, b.getIndexType());
@@ -41,8 +49,10 @@ public:
                                 function_ref<SmallVector<Value>(Value x, Value ids, Value exists, ValueRange)> body) {
     return b.loop(begin, end, step, init, [&](Value at, ValueRange carried) {
       Value x = b.load(logits, ValueRange{row, at}, {1, step});
-      Value ids = b.add(b.broadcast(b.iota(step), 0, 1), b.splat(b.toI32(at), {1, step}));
-      return body(x, ids, b.less(ids, b.like(ids, vocabulary)), carried);
+      Value columns = b.add(b.broadcast(b.iota(step), 0, 1), b.splat(b.toI32(at), {1, step}));
+      Value ids = part.first ? b.add(columns, b.splat(part.first, {1, step})) : columns;
+      Value count = part.count ? b.splat(part.count, {1, step}) : b.like(columns, part.columns);
+      return body(x, ids, b.less(columns, count), carried);
     });
   }
 
@@ -51,8 +61,12 @@ public:
     return rank ? tile::ClusterReduceOp::create(b, kind, value).getResult() : value;
   }
 
-  /// The block's, where blocks share a row.
-  Value getRank() const { return rank; }
+  /// Calls `write` in one of the blocks that share the row.
+  void once(function_ref<void()> write) {
+    if (!rank)
+      return write();
+    b.ifThen(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, rank, b.index(0)), write);
+  }
   Value one(double value) { return b.full(b.tileType({1}, b.getF32Type()), value); }
   Value wide(Value vector) { return b.broadcast(vector, 1, step); }
   Value fill(Type type, double value) { return b.full(b.tileType({1, step}, type), value); }
@@ -60,8 +74,9 @@ public:
 private:
   ProgramBuilder &b;
   Value logits, row;
-  int64_t vocabulary, step;
-  Value rank, begin, end;
+  Part part;
+  int64_t step;
+  Value rank, begin, end; // `rank`: the block's, where blocks share a row
 };
 
 } // namespace
@@ -115,26 +130,63 @@ static Value uniform(ProgramBuilder &b, Value key, Value counter) {
   return b.mul(b.add(bits, b.like(bits, 0.5)), b.like(bits, 1.0 / 8388608.0));
 }
 
+/// A sampling parameter of each row of logits.
+static Value parameter(ProgramBuilder &b, StringRef name, Type type) {
+  return b.metadata(name, type, tile::Extent::LogitRows);
+}
+static Value readParameter(ProgramBuilder &b, StringRef name, Type type, Value row) {
+  return b.load(parameter(b, name, type), ValueRange{row}, {1});
+}
+
+namespace {
+
+/// The score of tokens at a temperature: logit / temperature + Gumbel noise.
+class NoisyScore {
+public:
+  NoisyScore(ProgramBuilder &b, VocabularyScan &scan, Value row, Value inverseTemperature)
+      : b(b), scan(scan), inverse(inverseTemperature) {
+    Type i32 = b.getI32Type();
+    Value seed = readParameter(b, "Seeds", i32, row);
+    Value rowIndex = readParameter(b, "LogitRowIndices", i32, row);
+    Value position = b.gather(b.metadata("Positions", i32, tile::Extent::Tokens), rowIndex);
+    key = b.add(b.mul(seed, b.like(seed, 0x01000193)), position);
+  }
+
+  Value operator()(Value x, Value ids) {
+    auto minusLog = [&](Value u) { return Value(arith::NegFOp::create(b, math::LogOp::create(b, u))); };
+    Value gumbel = minusLog(minusLog(uniform(b, scan.wide(key), ids)));
+    return b.add(b.mul(x, scan.wide(inverse)), gumbel);
+  }
+
+private:
+  ProgramBuilder &b;
+  VocabularyScan &scan;
+  Value inverse, key;
+};
+
+} // namespace
+
+/// Completes a program that has one row of logits for each block or cluster.
+static tile::ProgramOp finishSample(ProgramBuilder &b) {
+  tile::ProgramOp program = b.finish({ProgramBuilder::count(b.getContext(), tile::Extent::LogitRows)});
+  if (!b.getStep().isCpu())
+    program.setScheduleAttr(tile::FamilyAttr::get(b.getContext(), tile::Family::Sample));
+  return program;
+}
+
 LogicalResult inlay::convertSample(GroupOp group, SampleOp op, ProgramBuilder &b, tile::ProgramOp &result) {
   int64_t vocabulary = cast<RankedTensorType>(op.getLogits().getType()).getDimSize(1);
   Type i32 = b.getI32Type(), f32 = b.getF32Type();
-  auto parameter = [&](StringRef name, Type type) { return b.metadata(name, type, tile::Extent::LogitRows); };
   Value logits = b.activation(op.getLogits(), Provenance::Activation);
   Value tokens = b.activation(group.getResult(0), Provenance::Output);
   Value row = tile::ProgramIdOp::create(b, b.getIndexType(), 0);
-  auto read = [&](StringRef name, Type type) { return b.load(parameter(name, type), ValueRange{row}, {1}); };
-  VocabularyScan scan(b, logits, row, vocabulary);
-
-  auto store = [&](Value token) {
-    auto write = [&] { b.store(token, tokens, {row}); };
-    if (!scan.getRank())
-      return write();
-    b.ifThen(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, scan.getRank(), b.index(0)), write);
-  };
+  auto read = [&](StringRef name, Type type) { return readParameter(b, name, type, row); };
+  VocabularyScan scan(b, logits, row, {vocabulary, {}, {}});
+  auto store = [&](Value token) { scan.once([&] { b.store(token, tokens, {row}); }); };
 
   Value top;
   Value greedy = largest(b, scan, [](Value x, Value) { return x; }, &top);
-  Value temperature = tile::ReadOp::create(b, f32, parameter("Temperature", f32), ValueRange{row});
+  Value temperature = tile::ReadOp::create(b, f32, parameter(b, "Temperature", f32), ValueRange{row});
   b.ifThen(
       b.less(b.full(f32, 0.0), temperature),
       [&] {
@@ -176,23 +228,65 @@ LogicalResult inlay::convertSample(GroupOp group, SampleOp op, ProgramBuilder &b
         Value byMin = b.select(b.less(scan.one(0.0), minP), math::LogOp::create(b, b.maximum(minP, scan.one(1.0e-38))),
                                unlimited);
         Value threshold = b.maximum(byP, byMin);
-        Value seed = read("Seeds", i32);
-        Value rowIndex = read("LogitRowIndices", i32);
-        Value position = b.gather(b.metadata("Positions", i32, tile::Extent::Tokens), rowIndex);
-        Value key = b.add(b.mul(seed, b.like(seed, 0x01000193)), position);
+        NoisyScore score(b, scan, row, inverse);
         Value sampled = largest(b, scan, [&](Value x, Value ids) {
-          Value z = scaled(x);
-          Value u = uniform(b, scan.wide(key), ids);
-          Value gumbel =
-              arith::NegFOp::create(b, math::LogOp::create(b, arith::NegFOp::create(b, math::LogOp::create(b, u))));
-          return b.select(b.lessEqual(scan.wide(threshold), z), b.add(z, gumbel), b.like(z, lowest));
+          Value isKept = b.lessEqual(scan.wide(threshold), scaled(x));
+          return b.select(isKept, score(x, ids), b.like(x, lowest));
         });
         store(sampled);
       },
       [&] { store(greedy); });
+  result = finishSample(b);
+  return success();
+}
+
+LogicalResult inlay::convertSampleCandidate(GroupOp group, SampleCandidateOp op, ProgramBuilder &b,
+                                            tile::ProgramOp &result) {
+  int64_t columns = cast<RankedTensorType>(op.getLogits().getType()).getDimSize(1);
+  Type i32 = b.getI32Type(), f32 = b.getF32Type();
+  Value logits = b.activation(op.getLogits(), Provenance::Activation);
+  Value candidates = b.activation(group.getResult(0), Provenance::Output);
+  Value ranks =
+      b.view({1}, i32, Provenance::Meta, std::nullopt, tile::MemoryAttr::get(b.getContext(), tile::MemoryKind::Rank));
+  Value row = tile::ProgramIdOp::create(b, b.getIndexType(), 0);
+  Value rank = tile::ReadOp::create(b, i32, ranks, ValueRange{b.index(0)});
+  Value first = b.mul(rank, b.i32(static_cast<int32_t>(columns)));
+  Value count = b.sub(b.i32(static_cast<int32_t>(op.getVocabulary())), first);
+  VocabularyScan scan(b, logits, row, {columns, first, b.minimum(count, b.i32(static_cast<int32_t>(columns)))});
+  auto best = [&](function_ref<Value(Value x, Value ids)> score) {
+    Value top;
+    Value token = largest(b, scan, score, &top);
+    scan.once([&] {
+      for (auto [column, value] : llvm::enumerate(std::array{top, b.toF32(token)}))
+        b.store(b.broadcast(value, 1, 1), candidates, {row, b.index(static_cast<int64_t>(column))});
+    });
+  };
+  Value temperature = tile::ReadOp::create(b, f32, parameter(b, "Temperature", f32), ValueRange{row});
+  b.ifThen(
+      b.less(b.full(f32, 0.0), temperature),
+      [&] { best(NoisyScore(b, scan, row, b.div(scan.one(1.0), b.splat(temperature, {1})))); },
+      [&] { best([](Value x, Value) { return x; }); });
+  result = finishSample(b);
+  return success();
+}
+
+LogicalResult inlay::convertSampleMerge(GroupOp group, SampleMergeOp op, ProgramBuilder &b, tile::ProgramOp &result) {
+  int64_t columns = cast<RankedTensorType>(op.getCandidates().getType()).getDimSize(1);
+  Value candidates = b.activation(op.getCandidates(), Provenance::Activation);
+  Value tokens = b.activation(group.getResult(0), Provenance::Output);
+  Value row = tile::ProgramIdOp::create(b, b.getIndexType(), 0);
+  auto load = [&](int64_t column) { return b.load(candidates, {row, b.index(column)}, {1, 1}); };
+  Value score = load(0), token = load(1);
+  // Later ranks have later tokens: of equal scores the first one stays.
+  for (int64_t column = 2; column < columns; column += 2) {
+    Value other = load(column);
+    Value isBetter = b.less(score, other);
+    token = b.select(isBetter, load(column + 1), token);
+    score = b.select(isBetter, other, score);
+  }
+  Value id = arith::FPToSIOp::create(b, b.tileType({1}, b.getI32Type()), b.reduce(Reduction::Max, token, 1));
+  b.store(id, tokens, {row});
   result = b.finish({ProgramBuilder::count(b.getContext(), tile::Extent::LogitRows)});
-  if (!b.getStep().isCpu())
-    result.setScheduleAttr(tile::FamilyAttr::get(b.getContext(), tile::Family::Sample));
   return success();
 }
 

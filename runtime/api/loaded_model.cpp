@@ -198,7 +198,8 @@ absl::Status LoadedModel::Allocate() {
   } parts[] = {{memory_.weights_bytes, "weights", weights_memory_},
                {memory_.workspace_bytes, "activations (--max-num-batched-tokens lowers it)", workspace_},
                {metadata_layout_->penalty_bytes, "step metadata", penalties_},
-               {is_last_stage() ? LogitsBytes(model()) : 0, "logits (--max-num-seqs lowers it)", logits_}};
+               {is_last_stage() ? LogitsBytes(model()) : 0, "logits (--max-num-seqs lowers it)", logits_},
+               {sizeof(int32_t), "the number of the rank", rank_}};
   for (auto &part : parts)
     if (part.bytes > 0)
       if (absl::Status status = allocate(part.bytes, part.what, part.memory); !status.ok())
@@ -207,6 +208,9 @@ absl::Status LoadedModel::Allocate() {
     for (const plan::Weight *weight : *target_->weights())
       weights_.push_back(weight->stage() == place_.stage ? static_cast<std::byte *>(weights_memory_) + weight->offset()
                                                          : nullptr);
+  const auto rank = static_cast<int32_t>(place_.of_stage.index);
+  if (absl::Status status = device_->CopyToDevice(rank_, &rank, sizeof(rank)); !status.ok())
+    return status;
   page_bytes_ = LayerPageBytes(*model().cache_groups()->Get(0));
   uint64_t cache_bytes = page_bytes_ * static_cast<uint64_t>(memory_.total_pages);
   caches_.resize(size_t{2} * LayersOfPage(model(), LayersOfStage(model(), place_.stage)));
@@ -287,6 +291,8 @@ void *LoadedModel::AddressOf(const plan::Argument &argument, const StepBuffers &
     return logits_;
   case plan::BufferKind_Tokens:
     return buffers.device_tokens;
+  case plan::BufferKind_Rank:
+    return rank_;
   case plan::BufferKind_Source: // only used by the kernels that pack weights
     break;
   }
@@ -314,9 +320,9 @@ absl::Status LoadedModel::PrepareEntries() {
     for (size_t slot = 0; slot < buffers_.size(); ++slot) {
       ReadyEntry::Lists &lists = ready.lists[slot];
       const std::pair<LaunchList *, std::vector<const Launches *>> all[] = {
-          {&lists.model, {entry->launches(), entry->sampling()}},
-          {&lists.model_with_penalties, {entry->launches(), entry->penalties(), entry->sampling()}},
-          {&lists.logits, {entry->launches()}},
+          {&lists.model, {entry->launches(), entry->gathers(), entry->sampling()}},
+          {&lists.model_with_penalties, {entry->launches(), entry->gathers(), entry->penalties(), entry->sampling()}},
+          {&lists.logits, {entry->launches(), entry->gathers()}},
           {&lists.sampling, {entry->sampling()}},
           {&lists.sampling_with_penalties, {entry->penalties(), entry->sampling()}}};
       for (const auto &[list, parts] : all) {
@@ -325,6 +331,12 @@ absl::Status LoadedModel::PrepareEntries() {
           return prepared.status();
         *list = *prepared;
       }
+      if (!entry->part_sampling() || entry->part_sampling()->size() == 0)
+        continue;
+      absl::StatusOr<LaunchList> parts = prepare(buffers_[slot], std::array{entry->launches(), entry->part_sampling()});
+      if (!parts.ok())
+        return parts.status();
+      lists.parts = *parts;
     }
     entries_.push_back(ready);
   }

@@ -33,6 +33,7 @@ struct StepBuffers {
 struct ReadyEntry {
   struct Lists {
     LaunchList model = 0, model_with_penalties = 0; // from token ids to sampled tokens
+    std::optional<LaunchList> parts;                // the same through Entry::part_sampling; none with one rank
     LaunchList logits = 0;                          // from token ids to logits
     LaunchList sampling = 0, sampling_with_penalties = 0;
   };
@@ -129,7 +130,7 @@ private:
   std::vector<void *> weights_; // by index in the plan; null of other stages
   std::vector<void *> caches_;
   uint64_t page_bytes_ = 0;
-  void *weights_memory_ = nullptr, *workspace_ = nullptr, *penalties_ = nullptr, *logits_ = nullptr;
+  void *weights_memory_ = nullptr, *workspace_ = nullptr, *penalties_ = nullptr, *logits_ = nullptr, *rank_ = nullptr;
   std::optional<MetadataLayout> metadata_layout_;
   std::vector<StepBuffers> buffers_;
   std::vector<ReadyEntry> entries_;

@@ -88,7 +88,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target
       memory.workspace_bytes = std::max(memory.workspace_bytes, entry->workspace_bytes());
   MetadataLayout layout(CapacityOf(model));
   memory.buffers_bytes = StepsInFlight(model) * (layout.bytes + TokensBytes(model)) + layout.penalty_bytes +
-                         (is_last ? LogitsBytes(model) : 0) + exchange_bytes;
+                         (is_last ? LogitsBytes(model) : 0) + sizeof(int32_t) + exchange_bytes;
   if (draft)
     memory.draft_bytes = draft->weights_bytes + draft->workspace_bytes + draft->buffers_bytes;
   uint64_t fixed = memory.weights_bytes + memory.workspace_bytes + memory.buffers_bytes + memory.draft_bytes;

@@ -139,6 +139,8 @@ absl::Status RankRunner::Sample(const StepCommand &step) {
   Device &device = model_.device();
   const ReadyEntry::Lists &lists = model_.entries()[step.entry].lists[step.slot];
   const StepSizes &sizes = step.sizes;
+  if (lists.parts && !step.needs_logits)
+    return device.Run(*lists.parts, sizes, step.is_graph);
   std::vector<float> *logits = model_.place().of_stage.index == 0 ? step.logits : nullptr;
   auto copy_logits = [&] {
     return logits ? device.CopyToHostAsync(logits->data(), model_.logits(), logits->size() * sizeof(float))

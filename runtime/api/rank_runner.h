@@ -34,6 +34,9 @@ struct StepCommand {
   size_t slot = 0;    // index of the StepBuffers
   bool is_graph = false;
   bool checks_metadata = false;
+  // Whether the host reads or changes logits, or a row has penalties or filters. Otherwise ranks sample tokens from
+  // their parts of the vocabulary, without gathering logits.
+  bool needs_logits = false;
   size_t tokens = 0;                      // that are sampled
   std::vector<PendingToken> pending = {}; // by row
   std::vector<EditedRow> edits = {};

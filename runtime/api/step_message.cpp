@@ -157,7 +157,7 @@ std::string EncodeStep(const StepCommand &step) {
   writer.Put(static_cast<uint64_t>(step.slot));
   writer.Put(step.sizes);
   writer.Put(static_cast<uint64_t>(step.tokens));
-  for (bool flag : {step.is_graph, step.checks_metadata, step.logits != nullptr})
+  for (bool flag : {step.is_graph, step.checks_metadata, step.needs_logits, step.logits != nullptr})
     writer.Put(static_cast<uint8_t>(flag));
   writer.PutList(std::span(step.plan.swap_out));
   writer.PutList(std::span(step.plan.swap_in));
@@ -194,6 +194,7 @@ absl::StatusOr<std::unique_ptr<ReceivedStep>> DecodeStep(std::string_view messag
   command.tokens = reader.Take<uint64_t>();
   command.is_graph = reader.TakeFlag();
   command.checks_metadata = reader.TakeFlag();
+  command.needs_logits = reader.TakeFlag();
   const bool wants_logits = reader.TakeFlag();
   command.plan.swap_out = reader.TakeList<PageCopy>();
   command.plan.swap_in = reader.TakeList<PageCopy>();

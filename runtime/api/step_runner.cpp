@@ -21,6 +21,12 @@ std::vector<EditedRow> EditsOf(std::span<const ScheduledRows> rows) {
   return edits;
 }
 
+// Whether a token is sampled with a filter, for which the sampler compares all logits of its row.
+bool HasFilters(std::span<const ScheduledRows> rows) {
+  return std::ranges::any_of(
+      rows, [](const ScheduledRows &part) { return part.wants_token() && part.sequence->sampling.has_filters(); });
+}
+
 // The rows whose tokens the step in flight samples.
 std::vector<PendingToken> PendingOf(std::span<const ScheduledRows> rows) {
   std::vector<PendingToken> pending;
@@ -158,6 +164,9 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
   auto tokens = static_cast<size_t>(step.logits_rows);
   if (step.has_logits)
     logits.resize(tokens * shape.vocab_size());
+  std::vector<EditedRow> edits = EditsOf(plan.rows);
+  const bool needs_logits =
+      step.has_logits || !edits.empty() || (*sizes)[plan::Extent_PenaltyEntries] > 0 || HasFilters(plan.rows);
   auto command =
       std::make_shared<StepCommand>(StepCommand{.plan = plan,
                                                 .metadata = metadata,
@@ -167,9 +176,10 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
                                                 .slot = slot,
                                                 .is_graph = is_graph,
                                                 .checks_metadata = debug_.check_steps,
+                                                .needs_logits = needs_logits,
                                                 .tokens = tokens,
                                                 .pending = PendingOf(plan.rows),
-                                                .edits = EditsOf(plan.rows),
+                                                .edits = std::move(edits),
                                                 .logits = step.has_logits ? &logits : nullptr,
                                                 .events = std::vector<EventId>(runners_.size())});
   if (absl::Status status = ranks_.SendStep(*command); !status.ok())

@@ -54,6 +54,8 @@ uint64_t BytesBehind(const plan::Argument &argument, const plan::Entry &entry, c
     return uint64_t{model.max_num_seqs()} * model.vocab_size() * sizeof(float);
   case plan::BufferKind_Tokens:
     return uint64_t{model.max_num_seqs()} * sizeof(int32_t);
+  case plan::BufferKind_Rank:
+    return sizeof(int32_t);
   case plan::BufferKind_Source: // only while weights are packed
     break;
   }
@@ -91,6 +93,7 @@ absl::Status VerifyArgument(const plan::Argument &argument, std::string_view ker
     break;
   case plan::BufferKind_Logits:
   case plan::BufferKind_Tokens:
+  case plan::BufferKind_Rank:
     break;
   default:
     return BadPlan("a launch of '{}' has an argument of kind {}", kernel, static_cast<int>(argument.kind()));

@@ -213,7 +213,8 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Plan &plan) {
         if (bucket == 0 || bucket > entry->max_tokens())
           return BadPlan("entry '{}' has a graph of {} rows, expected 1 to {}", entry->name()->string_view(), bucket,
                          entry->max_tokens());
-    for (const auto *launches : {entry->launches(), entry->penalties(), entry->sampling()})
+    for (const auto *launches :
+         {entry->launches(), entry->gathers(), entry->penalties(), entry->sampling(), entry->part_sampling()})
       if (launches)
         for (const plan::Launch *launch : *launches)
           if (absl::Status status = VerifyLaunch(*launch, *entry, target, model); !status.ok())

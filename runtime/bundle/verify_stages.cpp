@@ -83,7 +83,8 @@ absl::Status VerifyStageEntries(const plan::Target &target, const plan::Model &m
     if ((is_first && Count(entry->receives()) > 0) || (is_last && Count(entry->sends()) > 0))
       return BadPlan("entry '{}' of stage {} of {} exchanges rows with a stage that does not exist",
                      entry->name()->string_view(), entry->stage(), stages);
-    if (!is_last && (!IsEmpty(entry->penalties()) || !IsEmpty(entry->sampling())))
+    if (!is_last && (!IsEmpty(entry->gathers()) || !IsEmpty(entry->penalties()) || !IsEmpty(entry->sampling()) ||
+                     !IsEmpty(entry->part_sampling())))
       return BadPlan("entry '{}' of stage {} samples tokens, expected only the last of {} stages to",
                      entry->name()->string_view(), entry->stage(), stages);
     for (const Transfers *transfers : {entry->receives(), entry->sends()})

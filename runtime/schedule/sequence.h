@@ -25,6 +25,7 @@ struct RowSampling {
   float repetition_penalty = 1, presence_penalty = 0, frequency_penalty = 0;
   uint32_t seed = 0;
 
+  bool has_filters() const { return top_k > 0 || top_p < 1.0f || min_p > 0.0f; }
   bool has_penalties() const {
     return repetition_penalty != 1.0f || presence_penalty != 0.0f || frequency_penalty != 0.0f;
   }

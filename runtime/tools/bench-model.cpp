@@ -163,11 +163,12 @@ absl::StatusOr<Profiler> OpenProfiler(const Flags &flags, const Bundle &bundle, 
   return first_error;
 }
 
-// The launches of an entry point in the order in which a step without penalties runs them. `uses_nccl`: collective
-// operations are traced with names of NCCL.
+// The launches of an entry point in the order in which a greedy step without penalties runs them. `uses_nccl`:
+// collective operations are traced with names of NCCL.
 std::vector<PlannedLaunch> PlannedLaunches(const plan::Target &target, const plan::Entry &entry, bool uses_nccl) {
   std::vector<PlannedLaunch> planned;
-  for (const auto *part : {entry.launches(), entry.sampling()})
+  const bool has_parts = entry.part_sampling() && entry.part_sampling()->size() > 0;
+  for (const auto *part : {entry.launches(), has_parts ? entry.part_sampling() : entry.sampling()})
     if (part)
       for (const plan::Launch *launch : *part)
         planned.push_back({target.kernels()->Get(launch->kernel())->name()->str(),

@@ -75,7 +75,8 @@ ordered_json ToJson(const plan::Target &target, const json &kernel_facts, uint32
   };
   std::vector<Use> uses(target.kernels() ? target.kernels()->size() : 0);
   for (const plan::Entry *entry : *target.entries()) {
-    for (const Launches *part : {entry->launches(), entry->penalties(), entry->sampling()})
+    for (const Launches *part :
+         {entry->launches(), entry->gathers(), entry->penalties(), entry->sampling(), entry->part_sampling()})
       if (part)
         for (const plan::Launch *launch : *part)
           if (Use &use = uses[launch->kernel()]; ++use.launches == 1 && launch->origin())
@@ -95,8 +96,10 @@ ordered_json ToJson(const plan::Target &target, const json &kernel_facts, uint32
                        {"receives", ToJson(entry->receives())},
                        {"sends", ToJson(entry->sends())},
                        {"launches", ToJson(entry->launches(), target)},
+                       {"gathers", ToJson(entry->gathers(), target)},
                        {"penalties", ToJson(entry->penalties(), target)},
-                       {"sampling", ToJson(entry->sampling(), target)}});
+                       {"sampling", ToJson(entry->sampling(), target)},
+                       {"part_sampling", ToJson(entry->part_sampling(), target)}});
   }
   std::vector<uint64_t> stage_bytes(stages);
   if (target.weights())

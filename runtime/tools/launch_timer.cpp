@@ -143,7 +143,8 @@ absl::Status LaunchTimer::Allocate() {
                {plan::DataType_F32, layout_.bytes + layout_.penalty_bytes, "step metadata", block_},
                {plan::DataType_F32, sequences * model().vocab_size() * sizeof(float),
                 "logits (--max-num-seqs lowers it)", logits_},
-               {plan::DataType_F32, sequences * sizeof(int32_t), "tokens", tokens_}};
+               {plan::DataType_F32, sequences * sizeof(int32_t), "tokens", tokens_},
+               {plan::DataType_F32, sizeof(int32_t), "the number of the rank", rank_}};
   for (auto &part : parts) {
     absl::StatusOr<std::byte *> memory = AllocateNoise(part.type, part.bytes, part.what);
     if (!memory.ok())
@@ -155,6 +156,8 @@ absl::Status LaunchTimer::Allocate() {
     return host.status();
   host_block_ = *host;
   metadata_ = std::make_unique<StepMetadata>(layout_, host_block_);
+  if (absl::Status status = device_.Clear(rank_, sizeof(int32_t)); !status.ok())
+    return status;
   return device_.Clear(block_ + layout_.bytes, layout_.penalty_bytes);
 }
 
@@ -219,6 +222,9 @@ BoundLaunch LaunchTimer::Bind(const plan::Launch &launch, uint64_t copy) const {
       break;
     case plan::BufferKind_Tokens:
       address = tokens_;
+      break;
+    case plan::BufferKind_Rank:
+      address = rank_;
       break;
     case plan::BufferKind_Source: // only used by the kernels that pack weights
       break;

@@ -80,7 +80,8 @@ private:
   std::vector<void *> allocated_;
   void *host_block_ = nullptr;
   std::unique_ptr<StepMetadata> metadata_;
-  std::byte *workspace_ = nullptr, *caches_ = nullptr, *block_ = nullptr, *logits_ = nullptr, *tokens_ = nullptr;
+  std::byte *workspace_ = nullptr, *caches_ = nullptr, *block_ = nullptr, *logits_ = nullptr, *tokens_ = nullptr,
+            *rank_ = nullptr;
   struct Weights {
     std::byte *memory = nullptr;
     uint64_t bytes = 0; // room for several copies

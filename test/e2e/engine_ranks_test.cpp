@@ -58,6 +58,62 @@ TEST_P(DividedTokens, AreThoseOfOneRank) {
   ExpectNoPagesLost(*engine);
 }
 
+// An engine that returns no logits, so that ranks sample from their parts of the vocabulary where they can.
+std::unique_ptr<Engine> LoadWithoutLogits(const char *bundle, const DeviceWrapper &wrap = nullptr) {
+  EngineOptions options;
+  options.target = "cpu";
+  options.threads = 2;
+  absl::StatusOr<std::unique_ptr<Engine>> engine = LoadEngine(bundle, options, wrap, true);
+  EXPECT_TRUE(engine.ok()) << engine.status();
+  return *std::move(engine);
+}
+
+// Greedy parameters that `change` has changed.
+SamplingParams Changed(int32_t tokens, const std::function<void(SamplingParams &)> &change) {
+  SamplingParams sampling = Greedy(tokens);
+  sampling.seed = 3;
+  change(sampling);
+  return sampling;
+}
+
+// Ways to sample, and whether they need the logits of all ranks.
+struct WayToSample {
+  const char *name;
+  bool needs_logits;
+  std::function<void(SamplingParams &)> change;
+};
+const std::vector<WayToSample> kWaysToSample = {
+    {"greedy", false, [](SamplingParams &) {}},
+    {"temperature", false, [](SamplingParams &sampling) { sampling.temperature = 0.9f; }},
+    {"high temperature", false, [](SamplingParams &sampling) { sampling.temperature = 3; }},
+    {"top_k", true, [](SamplingParams &sampling) { sampling.temperature = 1, sampling.top_k = 5; }},
+    {"top_p", true, [](SamplingParams &sampling) { sampling.temperature = 1, sampling.top_p = 0.8f; }},
+    {"min_p", true, [](SamplingParams &sampling) { sampling.temperature = 1, sampling.min_p = 0.1f; }},
+    {"penalty", true, [](SamplingParams &sampling) { sampling.repetition_penalty = 1.2f; }},
+    {"bias", true, [](SamplingParams &sampling) { sampling.logit_bias = {{32, 2.0f}}; }},
+    {"logprobs", true, [](SamplingParams &sampling) { sampling.logprobs = 1; }},
+};
+
+TEST_P(DividedTokens, FromPartsAreThoseOfOneRank) {
+  constexpr size_t kPrompt = 2;
+  std::unique_ptr<Engine> engine = LoadWithoutLogits(GetParam().bundle), plain = LoadWithoutLogits(INLAY_TEST_BUNDLE);
+  std::vector<std::vector<int32_t>> tokens; // of kPrompt, by way
+  for (const WayToSample &way : kWaysToSample) {
+    SCOPED_TRACE(way.name);
+    SamplingParams sampling = Changed(16, way.change);
+    std::vector<Answer> found = AllAtOnce(*engine, sampling);
+    ExpectSameTokens(found, AllAtOnce(*plain, sampling));
+    tokens.push_back(found[kPrompt].tokens);
+  }
+  // Steps with rows of all ways: a token does not depend on how those beside it are sampled.
+  std::vector<std::unique_ptr<RequestHandle>> handles;
+  for (const WayToSample &way : kWaysToSample)
+    handles.push_back(Submit(*engine, kPrompts[kPrompt], Changed(16, way.change)));
+  for (size_t i = 0; i < handles.size(); ++i)
+    EXPECT_EQ(Finish(*handles[i]).tokens, tokens[i]) << kWaysToSample[i].name;
+  ExpectNoPagesLost(*engine);
+}
+
 // The same bits in any batch, as with one rank.
 TEST_P(Divided, ResultsDoNotDependOnTheBatch) {
   std::unique_ptr<Engine> engine = LoadDivided();
@@ -312,6 +368,18 @@ INSTANTIATE_TEST_SUITE_P(Ranks, RankFailures,
                          [](const auto &info) {
                            return std::get<0>(info.param).name + ("Rank" + std::to_string(std::get<1>(info.param)));
                          });
+
+TEST(EngineRanks, GatherLogitsWhereTheyAreNeeded) {
+  Faults faults;
+  std::unique_ptr<Engine> engine = LoadWithoutLogits(INLAY_TEST_RANKS_BUNDLE, OfRank(1, faults));
+  for (const WayToSample &way : kWaysToSample) {
+    faults.used.clear();
+    Finish(*Submit(*engine, kPrompts[1], Changed(4, way.change)));
+    ExpectNoPagesLost(*engine); // no step runs any more
+    EXPECT_EQ(faults.used.contains(plan::BufferKind_Logits), way.needs_logits) << way.name;
+    EXPECT_EQ(faults.used.contains(plan::BufferKind_Rank), !way.needs_logits) << way.name;
+  }
+}
 
 // The thread of rank 0 is the engine's.
 TEST(EngineRanks, TheEndOfAThreadEndsAllRequests) {

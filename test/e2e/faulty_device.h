@@ -1,4 +1,4 @@
-// A device that wraps a real one and fails when a test wants it to.
+// A device that wraps a real one, fails when a test wants it to, and records which buffers launches use.
 #ifndef INLAY_TEST_E2E_FAULTY_DEVICE_H_
 #define INLAY_TEST_E2E_FAULTY_DEVICE_H_
 
@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
+#include <set>
 
 namespace inlay {
 
@@ -15,6 +17,7 @@ struct Faults {
   std::function<bool(int64_t step, const StepSizes &sizes)> run = {}; // whether this call of Run() fails
   std::function<bool(int64_t event)> wait = {};                       // whether waiting for this event fails
   std::function<bool(uint64_t bytes)> allocate = {};                  // whether this allocation fails
+  std::set<plan::BufferKind> used = {};                               // by launches that have run
 };
 
 class FaultyDevice : public Device {
@@ -69,11 +72,17 @@ public:
     return real_->LoadKernels(bundle, target);
   }
   absl::StatusOr<LaunchList> Prepare(std::span<const BoundLaunch> launches) override {
-    return real_->Prepare(launches);
+    absl::StatusOr<LaunchList> list = real_->Prepare(launches);
+    if (list.ok())
+      for (const BoundLaunch &bound : launches)
+        for (const plan::Argument *argument : *bound.launch->arguments())
+          uses_[*list].insert(argument->kind());
+    return list;
   }
   absl::Status Run(LaunchList list, const StepSizes &sizes, bool reuse) override {
     if (faults_.run && faults_.run(++faults_.steps, sizes))
       return absl::InternalError("injected: a kernel failed");
+    faults_.used.insert(uses_[list].begin(), uses_[list].end());
     return real_->Run(list, sizes, reuse);
   }
   absl::Status Write(std::span<const Range> ranges, const FillRange &fill) override {
@@ -87,6 +96,7 @@ public:
 private:
   std::unique_ptr<Device> real_;
   Faults &faults_;
+  std::map<LaunchList, std::set<plan::BufferKind>> uses_;
 };
 
 } // namespace inlay

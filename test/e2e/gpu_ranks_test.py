@@ -1,7 +1,7 @@
 """Ranks of a bundle for sm_90a, each on a GPU of its own, on a machine without a GPU: the fake driver has two or four. The kernels are
 emulated as in emulated_model_test.py, those that exchange through peer memory too, or fake_nccl.cpp sums, gathers and sends, with and
 without CUDA graphs. Rows between two stages go through peer memory, host memory or NCCL. The tokens and logits must be those of
-transformers. Then the errors: too few GPUs, no NCCL, GPUs, ranks and stages that do not answer. Needs NVRTC."""
+transformers. Tokens that are sampled from the parts of the ranks must be those of all logits. Then the errors: too few GPUs, no NCCL, GPUs, ranks and stages that do not answer. Needs NVRTC."""
 
 import concurrent.futures
 import json
@@ -103,6 +103,24 @@ def stages_fail(machine: Machine, bundle: pathlib.Path) -> None:
                   bundle=bundle, timeout=2, FAKE_STUCK="0:kernel")
 
 
+def compare_parts(t: tools.Tools, machine: Machine, model: pathlib.Path, library: pathlib.Path, backend: str) -> None:
+    """Log-probabilities need the logits of all ranks. Without them, ranks compare the best token of each."""
+    prompt = ",".join(map(str, correctness.golden_of(model)[0]["prompt_ids"]))
+
+    def tokens(*flags) -> list[int]:
+        run = machine(lambda: t.checked("run-model", machine.bundle, "--prompt-ids", prompt, "--max-tokens", 2 * STEPS, "--ignore-eos", "--json",
+                                        "--top-p", 1, "--top-k", 0, "--kv-cache-memory-bytes", 3 << 20, "--nccl", machine.nccl,
+                                        "--distributed-backend", backend, "--distributed-timeout", 200, *flags),
+                      FAKE_KERNELS=str(library))
+        return json.loads(run)["token_ids"]
+
+    for sampling in (("--temperature", 0), ("--temperature", 0.8, "--seed", 5)):
+        parts, whole = tokens(*sampling), tokens(*sampling, "--logprobs", 0)
+        if parts != whole or len(parts) != 2 * STEPS:
+            tools.fail(f"{backend}, {sampling}: expected the same tokens with and without logits of all ranks, found {whole} and {parts}")
+        print(f"two GPUs, {backend}, {sampling}: {parts} from the parts of the ranks", flush=True)
+
+
 def errors(t: tools.Tools, machine: Machine, model: pathlib.Path) -> None:
     machine.fails("one GPU", ["the bundle is for 2 ranks, each on a GPU for sm_90a of its own, but this machine has 1",
                               "CUDA_VISIBLE_DEVICES", "for at most 1 (--tensor-parallel-size"], FAKE_GPUS="1")
@@ -152,6 +170,8 @@ def test(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, nccl: pat
     tools_name_gpus(t, machine)
     for division, *how in RUNS:
         compare(t, machine, model, bundles[division], libraries[division], division, *how)
+    for backend in ("peer", "nccl"):
+        compare_parts(t, machine, model, libraries["two ranks"], backend)
 
 
 tools.main(test)

@@ -70,7 +70,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
           if (transfers->Get(i)->offset() + transfers->Get(i)->row_bytes() * entry->max_tokens() >
               entry->workspace_bytes())
             __builtin_trap();
-      for (const auto *launches : {entry->launches(), entry->penalties(), entry->sampling()})
+      for (const auto *launches :
+           {entry->launches(), entry->gathers(), entry->penalties(), entry->sampling(), entry->part_sampling()})
         if (launches)
           for (const plan::Launch *launch : *launches) {
             sum += target->kernels()->Get(launch->kernel())->name()->size();

@@ -32,6 +32,7 @@ TEST(StepMessage, ArrivesAsItWasSent) {
   EXPECT_EQ(found.number, 3);
   EXPECT_EQ(found.tokens, 2u);
   EXPECT_TRUE(found.checks_metadata);
+  EXPECT_TRUE(found.needs_logits);
   EXPECT_FALSE(found.is_graph);
   EXPECT_THAT(found.plan.swap_out, ElementsAre(Copies(1, 2)));
   EXPECT_THAT(found.plan.swap_in, ElementsAre(Copies(2, 3)));

@@ -49,6 +49,7 @@ struct MessageStep {
                     .sizes = *sizes,
                     .number = 3,
                     .checks_metadata = true,
+                    .needs_logits = true,
                     .tokens = 2,
                     .pending = {{7, 1}},
                     .edits = {{0, &first, first.length()}}});

@@ -158,6 +158,7 @@ std::vector<float> StepRunner::run(const llm::TokenIds &tokens, const llm::Batch
     case tile::MemoryKind::Logits:
       return logits.data();
     case tile::MemoryKind::Tokens:
+    case tile::MemoryKind::Rank:
       return nullptr;
     }
     llvm_unreachable("unknown kind of memory");

@@ -121,3 +121,27 @@ module attributes {llm.ranks = 2 : i64} {
     return %y : tensor<?x8xf32>
   }
 }
+
+// -----
+
+func.func @candidate(%x: tensor<?x2xf32>, %batch: !llm.batch) -> tensor<?x2xf32> {
+  // expected-error @+1 {{has a vocabulary of 16777217 tokens, expected 1 to 16777216}}
+  %y = llm.sample_candidate %x, %batch {vocabulary = 16777217 : i64} : (tensor<?x2xf32>, !llm.batch) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// -----
+
+func.func @candidate_columns(%x: tensor<?x2xf32>, %batch: !llm.batch) -> tensor<?x3xf32> {
+  // expected-error @+1 {{makes 'tensor<?x3xf32>', expected a score and a token id, tensor<?x2xf32>}}
+  %y = llm.sample_candidate %x, %batch {vocabulary = 2 : i64} : (tensor<?x2xf32>, !llm.batch) -> tensor<?x3xf32>
+  return %y : tensor<?x3xf32>
+}
+
+// -----
+
+func.func @merge(%x: tensor<?x3xf32>) -> tensor<?xi32> {
+  // expected-error @+1 {{takes 'tensor<?x3xf32>', expected two columns of f32 for each rank}}
+  %y = llm.sample_merge %x : (tensor<?x3xf32>) -> tensor<?xi32>
+  return %y : tensor<?xi32>
+}

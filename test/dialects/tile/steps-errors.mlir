@@ -82,7 +82,7 @@ tile.entry @step mixed attributes {max_sequences = 1 : i64, max_tokens = 1 : i64
 // -----
 
 tile.entry @step mixed attributes {max_sequences = 1 : i64, max_tokens = 1 : i64, query_tile_rows = 1 : i64, workspace_bytes = 0 : i64} {
-  // expected-error @+1 {{'heap' is no kind of memory, expected workspace, weight, metadata, key_cache, value_cache, logits or tokens}}
+  // expected-error @+1 {{'heap' is no kind of memory, expected workspace, weight, metadata, key_cache, value_cache, logits, tokens or rank}}
   tile.launch model @program(heap 0) {origin = ""}
 }
 
@@ -109,6 +109,6 @@ tile.entry @step mixed attributes {max_sequences = 1 : i64, max_tokens = 1 : i64
 
 tile.entry @step mixed attributes {max_sequences = 1 : i64, max_tokens = 1 : i64, query_tile_rows = 1 : i64, workspace_bytes = 0 : i64} {
   // expected-error @+2 {{failed to parse Tile_SectionAttr parameter 'value'}}
-  // expected-error @+1 {{expected ::inlay::tile::Section to be one of: model, penalties, sampling}}
+  // expected-error @+1 {{expected ::inlay::tile::Section to be one of: model, penalties, sampling, gather, part_sampling}}
   tile.launch prefill @program() {origin = ""}
 }

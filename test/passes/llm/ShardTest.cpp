@@ -139,6 +139,9 @@ struct ShardTest : testing::Test {
         for (int64_t rank = 0; rank < ranks; ++rank) {
           rows[rank] = std::get<Matrix>((*results)[rank].front());
           ofRanks[rank] = std::get<KvCache>((*results)[rank].back());
+          // Tokens of all logits, and of the best one of each rank.
+          if ((*results)[rank].size() == 4)
+            EXPECT_EQ(std::get<TokenIds>((*results)[rank][1]), std::get<TokenIds>((*results)[rank][2]));
         }
       }
       for (int64_t rank = 0; rank < ranks; ++rank)

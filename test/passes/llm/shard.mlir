@@ -171,16 +171,19 @@ func.func @norm_of_rows(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
 // -----
 
 // The head of a tied model is a part of the embedding, which all ranks have as a whole. 101 rows are padded to 2 x 64;
-// what is gathered has no padding.
+// what is gathered has no padding. Tokens are made from the best one of each rank as well.
 // CHECK: llm.weight @embedding : tensor<101x8xf32> from ["embedding"]
 // CHECK: llm.weight @embedding.shard : tensor<64x8xf32> from [#llm.source<"embedding", shard = #llm.shard<rows, parts = 2, size = 64>>]
 // CHECK-LABEL: @vocabulary
 // CHECK: llm.embedding %arg0, @embedding
 // CHECK: %[[OWN:.*]] = llm.linear {{.*}}, @embedding.shard : (tensor<?x8xf32>) -> tensor<?x64xf32>
 // CHECK: %[[CAPPED:.*]] = llm.softcap %[[OWN]] {{.*}} : tensor<?x64xf32>
+// CHECK: %[[BEST:.*]] = llm.sample_candidate %[[CAPPED]], %arg1 {vocabulary = 101 : i64} : (tensor<?x64xf32>, !llm.batch) -> tensor<?x2xf32>
+// CHECK: %[[CANDIDATES:.*]] = llm.all_gather %[[BEST]] : (tensor<?x2xf32>) -> tensor<?x4xf32>
+// CHECK: %[[MERGED:.*]] = llm.sample_merge %[[CANDIDATES]] : (tensor<?x4xf32>) -> tensor<?xi32>
 // CHECK: %[[ALL:.*]] = llm.all_gather %[[CAPPED]] : (tensor<?x64xf32>) -> tensor<?x101xf32>
-// CHECK: llm.sample %[[ALL]]
-// CHECK: return %[[ALL]]
+// CHECK: %[[NEXT:.*]] = llm.sample %[[ALL]]
+// CHECK: return %[[ALL]], %[[NEXT]], %[[MERGED]] : tensor<?x101xf32>, tensor<?xi32>, tensor<?xi32>
 llm.weight @embedding : tensor<101x8xf32> from ["embedding"]
 func.func @vocabulary(%ids: tensor<?xi32>, %batch: !llm.batch) -> (tensor<?x101xf32>, tensor<?xi32>) {
   %x = llm.embedding %ids, @embedding : (tensor<?xi32>) -> tensor<?x8xf32>

@@ -22,6 +22,25 @@ func.func @all_gather(%x: tensor<?x2xf32> {llm.value = dense<[[1.0, 2.0], [3.0, 
   return %y : tensor<?x5xf32>
 }
 
+// The best token of each rank, of two tokens on the first two ranks and one on the third, whose other column is padding.
+// CHECK-LABEL: @sample_candidate result 0
+// CHECK-NEXT: 2 1 2 3 1 4
+// CHECK-NEXT: 3 0 3 2 3 4
+func.func @sample_candidate(%x: tensor<?x2xf32> {llm.value = dense<[[1.0, 2.0], [3.0, 3.0]]> : tensor<2x2xf32>},
+                            %batch: !llm.batch {llm.value = {temperatures = array<f64>}}) -> tensor<?x6xf32> {
+  %best = llm.sample_candidate %x, %batch {vocabulary = 5 : i64} : (tensor<?x2xf32>, !llm.batch) -> tensor<?x2xf32>
+  %all = llm.all_gather %best : (tensor<?x2xf32>) -> tensor<?x6xf32>
+  return %all : tensor<?x6xf32>
+}
+
+// The first token with the largest score.
+// CHECK-LABEL: @sample_merge result 0
+// CHECK-NEXT: 9 5
+func.func @sample_merge(%x: tensor<?x6xf32> {llm.value = dense<[[1.0, 5.0, 3.0, 9.0, 3.0, 12.0], [0.0, 5.0, -1.0, 9.0, -2.0, 12.0]]> : tensor<2x6xf32>}) -> tensor<?xi32> {
+  %y = llm.sample_merge %x : (tensor<?x6xf32>) -> tensor<?xi32>
+  return %y : tensor<?xi32>
+}
+
 // CHECK-LABEL: @add_bias result 0
 // CHECK-NEXT: 11 22
 func.func @add_bias(%x: tensor<?x2xf32> {llm.value = dense<[[1.0, 2.0]]> : tensor<1x2xf32>}) -> tensor<?x2xf32> {
