@@ -140,8 +140,9 @@ absl::Status RankRunner::Sample(const StepCommand &step) {
   const ReadyEntry::Lists &lists = model_.entries()[step.entry].lists[step.slot];
   const StepSizes &sizes = step.sizes;
   std::vector<float> *logits = model_.place().of_stage.index == 0 ? step.logits : nullptr;
+  // The memory is not pinned, so an asynchronous copy would wait as well, and without a limit.
   auto copy_logits = [&] {
-    return logits ? device.CopyToHostAsync(logits->data(), model_.logits(), logits->size() * sizeof(float))
+    return logits ? device.CopyToHost(logits->data(), model_.logits(), logits->size() * sizeof(float))
                   : absl::OkStatus();
   };
   bool has_penalties = sizes[plan::Extent_PenaltyEntries] > 0;
