@@ -274,12 +274,15 @@ public:
 
   absl::Status CopyToHost(void *to, const void *from, uint64_t bytes) override {
     api_.ContextSetCurrent(context_);
+    // Launches wait for what other ranks send. A copy to memory that is not pinned would wait for that without a limit.
+    if (rank_.gpus)
+      if (absl::Status status = rank_.gpus->WaitForStream(rank_.index, stream_); !status.ok())
+        return status;
     if (absl::Status status =
             Check(api_.MemcpyToHostAsync(to, reinterpret_cast<Pointer>(from), bytes, stream_), "copying");
         !status.ok())
       return status;
-    // The copy waits for what other ranks send.
-    return rank_.gpus ? rank_.gpus->WaitForStream(rank_.index, stream_) : Synchronize();
+    return Synchronize();
   }
 
   absl::Status Clear(void *memory, uint64_t bytes) override {

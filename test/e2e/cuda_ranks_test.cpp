@@ -512,6 +512,19 @@ TEST_F(CudaStagesTest, AThreadThatDoesNotTakeRowsIsNamed) {
                     HasSubstr("of stage 1 has launched what takes the rows of step 3")));
 }
 
+// Edits of logits read them while a step runs.
+TEST_F(CudaStagesTest, ReadsOfTheHostDoNotWaitForever) {
+  ASSERT_EQ(ConnectStages(), absl::OkStatus());
+  std::byte *rows[] = {Rows(0), Rows(1)};
+  Set("FAKE_STUCK", "0");
+  ASSERT_EQ(Send(0, 6, rows[0]), absl::OkStatus());
+  ASSERT_EQ(Receive(1, 6, rows[1]), absl::OkStatus());
+  uint32_t word = 0;
+  EXPECT_THAT(Message(devices_[1]->CopyToHost(&word, rows[1], sizeof word)),
+              HasSubstr("rank 0 of stage 0 has not delivered its rows of step 6 after 0.2 s"));
+  Set("FAKE_STUCK", ""); // so that it ends soon
+}
+
 // The host does not wait for a GPU in Send() and Receive(). Each step ends with an event.
 TEST_F(CudaStagesTest, AGpuThatDoesNotDeliverIsNamed) {
   for (auto [backend, stuck, rank, expected] :
