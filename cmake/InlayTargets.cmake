@@ -13,6 +13,12 @@ if(INLAY_SANITIZE)
   target_compile_options(inlay_flags INTERFACE -fsanitize=${INLAY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(inlay_flags INTERFACE -fsanitize=${INLAY_SANITIZE})
 endif()
+# Options of GoogleTest programs and of their precompiled header. Test code is compiled without optimization, because it
+# runs briefly and takes long to compile, and without coverage, which guides fuzzers only.
+set(INLAY_TEST_OPTIONS -O0)
+if(INLAY_SANITIZE MATCHES "fuzzer-no-link")
+  list(APPEND INLAY_TEST_OPTIONS -fno-sanitize=fuzzer-no-link)
+endif()
 
 # inlay_separate_sources(file...): sources that are compiled alone in unity builds, because others of their target define
 # the same names in anonymous namespaces. Unity builds instantiate templates once per unit instead of once per file.
@@ -42,7 +48,7 @@ function(inlay_precompile_headers)
   if(INLAY_BUILD_TESTS)
     add_library(inlay_test_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/test_pch.cpp)
     target_link_libraries(inlay_test_pch PRIVATE inlay_flags ${deps} GTest::gtest_main GTest::gmock)
-    target_compile_options(inlay_test_pch PRIVATE -O0)
+    target_compile_options(inlay_test_pch PRIVATE ${INLAY_TEST_OPTIONS})
     target_precompile_headers(inlay_test_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/test_pch.h)
   endif()
 endfunction()
@@ -89,13 +95,12 @@ function(inlay_tool name)
 endfunction()
 
 # inlay_test(NAME SOURCES file... [DEPS target...] [SHARDS count]): a GoogleTest program with one ctest entry, or one
-# per shard of a long test (NAME.0, NAME.1, ...). Test code is compiled without optimization, because it runs briefly
-# and takes long to compile.
+# per shard of a long test (NAME.0, NAME.1, ...).
 function(inlay_test name)
   cmake_parse_arguments(ARG "" "SHARDS" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE inlay_flags ${ARG_DEPS} GTest::gtest_main GTest::gmock)
-  target_compile_options(${name} PRIVATE -O0)
+  target_compile_options(${name} PRIVATE ${INLAY_TEST_OPTIONS})
   target_precompile_headers(${name} REUSE_FROM inlay_test_pch)
   if(NOT ARG_SHARDS)
     add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
