@@ -217,8 +217,10 @@ absl::Status CudaRanks::Run(uint32_t rank, const plan::Collective &collective, s
   const auto count = static_cast<uint64_t>(std::max(rows, 0));
   if (count == 0)
     return absl::OkStatus();
-  if (collective.op() == plan::CollectiveOp_AllReduce)
-    return nccl_->AllReduce(rank, arguments[0], arguments[1], count * columns, collective.type());
+  if (collective.op() == plan::CollectiveOp_AllReduce) {
+    void *to = arguments[collective.epilogue() ? 0 : 1]; // an epilogue reads the sum where its rows were
+    return nccl_->AllReduce(rank, arguments[0], to, count * columns, collective.type());
+  }
   const uint64_t row_bytes = columns * element, result_bytes = ResultColumns(collective, size()) * element;
   if (absl::Status status =
           nccl_->AllGather(rank, arguments[0], reinterpret_cast<void *>(gathered_[rank]), count * row_bytes);
