@@ -8,7 +8,8 @@
 // + 1.
 //
 // A block reads words that blocks of the same number push, so that blocks of one launch do not wait for each other.
-// All functions are called by all threads of a grid of one dimension, once in a kernel.
+// All functions are called by all threads of a grid, once in a kernel; push_piece and receive_piece may be called for
+// several pieces.
 #pragma once
 #include "peer_access.h"
 
@@ -131,9 +132,13 @@ template <int ranks> __device__ __forceinline__ Round<ranks> begin_round(PeerTab
   }
   return round;
 }
+__device__ __forceinline__ unsigned block_number() {
+  return blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
+}
+__device__ __forceinline__ unsigned block_count() { return gridDim.x * gridDim.y * gridDim.z; }
 // Thread i of the grid, of n threads, takes words i, i + n and so on.
-__device__ __forceinline__ int first_word() { return static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); }
-__device__ __forceinline__ int next_word() { return static_cast<int>(gridDim.x * blockDim.x); }
+__device__ __forceinline__ int first_word() { return static_cast<int>(block_number() * blockDim.x + threadIdx.x); }
+__device__ __forceinline__ int next_word() { return static_cast<int>(block_count() * blockDim.x); }
 
 template <int ranks>
 __device__ __forceinline__ void push_to_all(const Round<ranks> &round, unsigned long long offset, uint4 words) {
@@ -189,7 +194,7 @@ constexpr unsigned last_round = 0xffffffffu;
 template <int ranks> __device__ __forceinline__ void end_round(const Round<ranks> &round, unsigned long long bytes) {
   __syncthreads(); // all threads have read the table
   PeerTable *table = round.table;
-  if (threadIdx.x != 0 || take_ticket(&table->arrived) != gridDim.x - 1)
+  if (threadIdx.x != 0 || take_ticket(&table->arrived) != block_count() - 1)
     return;
   table->arrived = 0;
   table->previous_bytes = bytes;
@@ -288,3 +293,34 @@ __device__ __forceinline__ void all_gather(T *y, const T *x, PeerTable *table, i
   }
   end_round(round, ranks * slot);
 }
+
+// A tile of the sum over ranks of x[rows][columns] (tile.receive_sum), in pieces of 16 bytes of a row. A kernel begins
+// the round, pushes its pieces, clears the buffer of the round before, receives the pieces, and ends the round. `slot`
+// is what a rank has of the step in bytes, `offset` where the piece begins in x in elements; it lies at the same place
+// of a slot for each rank.
+//
+// `is_first`: whether the piece exists, and no other thread has it. A piece must be pushed once: a word that arrives
+// after another thread's has been read could be one of a later round.
+template <int ranks, typename T>
+__device__ __forceinline__ void push_piece(const Round<ranks> &round, const T *piece, long long slot, long long offset,
+                                           bool is_first) {
+  uint4 words;
+  memcpy(&words, piece, 16);
+  if (is_first && !round.failed)
+    push_to_all(round, round.rank * slot + offset * sizeof(T), without_poison<T>(words));
+}
+// piece[0..16 bytes) = the sum of the pieces of all ranks; 0 where there is none or the round fails.
+template <int ranks, typename T>
+__device__ __forceinline__ void receive_piece(Round<ranks> &round, T *piece, long long slot, long long offset,
+                                              bool present) {
+  uint4 sum = {0, 0, 0, 0};
+  if (present) {
+    uint4 received[ranks];
+    receive(round, received, offset * sizeof(T), slot);
+    if (!round.failed)
+      sum = sum_of_ranks<T>(received);
+  }
+  memcpy(piece, &sum, 16);
+}
+// Whether all pieces of this thread have arrived. Otherwise it stores nothing.
+template <int ranks> __device__ __forceinline__ bool is_complete(const Round<ranks> &round) { return !round.failed; }

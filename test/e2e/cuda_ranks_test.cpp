@@ -233,6 +233,42 @@ TEST_F(CudaRanksTest, NcclSumsAndGathersRows) {
           << row << ", " << column;
 }
 
+// An epilogue reads the sum where the rows were; its other arguments are not those of the sum.
+TEST_F(CudaRanksTest, NcclSumsInPlaceForAnEpilogue) {
+  builder_.Clear();
+  auto code = plan::CreateCode(builder_), epilogue = plan::CreateCode(builder_);
+  auto sum = plan::CreateCollective(builder_, plan::CollectiveOp_AllReduce, plan::Extent_Tokens, kColumns,
+                                    plan::DataType_F32, 0, 0, code, 1000, epilogue);
+  std::vector kernels{plan::CreateKernelDirect(builder_, "sum", nullptr, plan::KernelBody_Collective, sum.Union())};
+  std::vector entries{plan::CreateEntryDirect(builder_, "decode", plan::EntryKind_Decode, 8, 8)};
+  builder_.Finish(plan::CreateTargetDirect(builder_, "sm_90a", &kernels, nullptr, &entries));
+  const auto &target = *flatbuffers::GetRoot<plan::Target>(builder_.GetBufferPointer());
+  ASSERT_EQ(Connect(target, DistributedBackend::kNccl), absl::OkStatus());
+  std::vector<float> rows[2], others[2];
+  absl::Status statuses[2];
+  auto run = [&](uint32_t rank) -> absl::Status {
+    Device &device = *devices_[rank];
+    rows[rank].assign(kColumns, static_cast<float>(rank + 1));
+    others[rank].assign(kColumns, 7);
+    void *input = *device.Allocate(kColumns * 4, "input"), *residual = *device.Allocate(kColumns * 4, "residual");
+    absl::Status status = device.CopyToDevice(input, rows[rank].data(), kColumns * 4);
+    status.Update(device.CopyToDevice(residual, others[rank].data(), kColumns * 4));
+    void *arguments[] = {input, residual};
+    status.Update(ranks_->Run(rank, *target.kernels()->Get(0)->body_as_Collective(), arguments, /*rows=*/1));
+    status.Update(device.CopyToHost(rows[rank].data(), input, kColumns * 4));
+    status.Update(device.CopyToHost(others[rank].data(), residual, kColumns * 4));
+    return status;
+  };
+  std::thread other([&] { statuses[1] = run(1); });
+  statuses[0] = run(0);
+  other.join();
+  ASSERT_TRUE(statuses[0].ok() && statuses[1].ok()) << statuses[0] << statuses[1];
+  for (int rank : {0, 1}) {
+    EXPECT_EQ(rows[rank], std::vector<float>(kColumns, 3));
+    EXPECT_EQ(others[rank], std::vector<float>(kColumns, 7));
+  }
+}
+
 TEST_F(CudaRanksTest, AGpuThatDoesNotAnswerIsNotWaitedForForever) {
   ASSERT_EQ(Connect(MakeTarget(builder_)), absl::OkStatus());
   absl::StatusOr<EventId> event = devices_[1]->RecordEvent({});
