@@ -43,7 +43,7 @@ LogicalResult GenericLowering::receiveSum(tile::ReceiveSumOp op) {
   call("clear_previous", "peers.h", {round});
   Value sum = local(layout.size(LayoutDim::Register), type.getElementType(), "sum");
   forPieces([&](Value reg, Value offset, Value inside) {
-    call("receive_piece", "peers.h", {round, address(sum, reg), slot, offset, inside ? inside : always()});
+    call("receive_piece", "peers.h", {round, address(sum, reg), address(own, reg), slot, offset, inside ? inside : always()});
   });
   define(op.getResult(), sum);
   mayStore = call("is_complete", "peers.h", {round}, b.getI1Type());

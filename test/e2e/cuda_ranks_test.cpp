@@ -118,10 +118,9 @@ TEST_F(CudaRanksTest, PeersHaveTablesAndPoisonedMemory) {
   for (uint32_t rank = 0; rank < 2; ++rank) {
     const PeerTable &table = tables[rank];
     EXPECT_EQ(table.rank, rank);
-    EXPECT_EQ(table.ranks, 2u);
     EXPECT_EQ(table.round_bytes, 1024u); // 1,000 bytes of the sum
     EXPECT_EQ(table.timeout_ns, 200'000'000u);
-    EXPECT_EQ(table.round + table.arrived + table.previous_bytes + table.failed, 0u);
+    EXPECT_EQ(table.round + table.arrived + table.previous_words + table.failed, 0u);
     EXPECT_EQ(table.exchange[rank], tables[1 - rank].exchange[rank]);
     const auto *words = reinterpret_cast<const uint32_t *>(table.exchange[rank]);
     EXPECT_EQ(std::count(words, words + kExchangeRounds * table.round_bytes / 4, 0x80008000u),
@@ -449,7 +448,6 @@ TEST_F(CudaStagesTest, ATableHasTheRanksOfItsStage) {
   std::vector<uint64_t> memories;
   for (uint32_t rank = 0; rank < 4; ++rank) {
     EXPECT_EQ(tables[rank].rank, rank % 2);
-    EXPECT_EQ(tables[rank].ranks, 2u);
     EXPECT_EQ(tables[rank].exchange[0], tables[rank ^ 1].exchange[0]);
     EXPECT_EQ(tables[rank].exchange[1], tables[rank ^ 1].exchange[1]);
     EXPECT_EQ(tables[rank].exchange[2], 0u);
@@ -606,16 +604,15 @@ TEST(PeerTableTest, HasTheFieldsOfKernels) {
   EXPECT_EQ(offset, sizeof(PeerTable));
   std::string expected;
 #define EXPECT_FIELD(field) expected += #field " " + std::to_string(offsetof(PeerTable, field)) + "\n"
-  EXPECT_FIELD(exchange);
-  EXPECT_FIELD(round_bytes);
-  EXPECT_FIELD(rank);
-  EXPECT_FIELD(ranks);
-  EXPECT_FIELD(timeout_ns);
   EXPECT_FIELD(round);
   EXPECT_FIELD(arrived);
-  EXPECT_FIELD(previous_bytes);
+  EXPECT_FIELD(previous_words);
   EXPECT_FIELD(failed);
   EXPECT_FIELD(failed_round);
+  EXPECT_FIELD(rank);
+  EXPECT_FIELD(exchange);
+  EXPECT_FIELD(round_bytes);
+  EXPECT_FIELD(timeout_ns);
 #undef EXPECT_FIELD
   EXPECT_EQ(found, expected);
 }

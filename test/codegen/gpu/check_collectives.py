@@ -136,9 +136,9 @@ def make(tools, folder, what):
 
 class PeerTable(ctypes.Structure):
     """Declared in codegen/device/peers.h."""
-    _fields_ = [("exchange", ctypes.c_uint64 * 8), ("round_bytes", ctypes.c_uint64), ("rank", ctypes.c_uint32), ("ranks", ctypes.c_uint32),
-                ("timeout_ns", ctypes.c_uint64), ("round", ctypes.c_uint32), ("arrived", ctypes.c_uint32),
-                ("previous_bytes", ctypes.c_uint64), ("failed", ctypes.c_uint32), ("failed_round", ctypes.c_uint32)]
+    _fields_ = [("round", ctypes.c_uint32), ("arrived", ctypes.c_uint32), ("previous_words", ctypes.c_uint32), ("failed", ctypes.c_uint32),
+                ("failed_round", ctypes.c_uint32), ("rank", ctypes.c_uint32), ("exchange", ctypes.c_uint64 * 8),
+                ("round_bytes", ctypes.c_uint64), ("timeout_ns", ctypes.c_uint64)]
 
 
 def without_poison(words, type):
@@ -237,7 +237,7 @@ class EmulatedRanks:
         self.tables = []
         for rank in range(case.ranks):
             self.exchange[rank].view(np.uint32)[:] = POISON
-            table = PeerTable(round_bytes=self.round_bytes, rank=rank, ranks=case.ranks, timeout_ns=60 * 10**9)
+            table = PeerTable(round_bytes=self.round_bytes, rank=rank, timeout_ns=60 * 10**9)
             table.exchange[:case.ranks] = [memory.ctypes.data for memory in self.exchange]
             self.tables.append(table)
 
@@ -320,7 +320,7 @@ def check_emulated(compiler, folder):
                            sum(int((y != z).sum()) for of_rank in results for y, z in zip(of_rank, alone)))
                 yield f"{name}, round {round}: buffers of other rounds", int(not ranks.is_clear(round))
                 yield (f"{name}, round {round}: tables",
-                       sum((t.round, t.arrived, t.failed) != (round + 1, 0, 0) or t.previous_bytes > ranks.round_bytes for t in ranks.tables))
+                       sum((t.round, t.arrived, t.failed) != (round + 1, 0, 0) or 16 * t.previous_words > ranks.round_bytes for t in ranks.tables))
             # The last rank that has something to send does not come.
             last = (-(-case.gathered // case.columns) if case.gathered else case.ranks) - 1
             for table in ranks.tables:

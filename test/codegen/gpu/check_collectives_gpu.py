@@ -144,7 +144,7 @@ class Ranks:
             driver("cuMemsetD32_v2", rank.memory, ctypes.c_uint32(POISON), ctypes.c_size_t(ROUNDS * self.round_bytes // 4))
         for i, rank in enumerate(self.ranks):
             rank.use()
-            table = PeerTable(round_bytes=self.round_bytes, rank=i, ranks=count, timeout_ns=5 * 10**9)
+            table = PeerTable(round_bytes=self.round_bytes, rank=i, timeout_ns=5 * 10**9)
             table.exchange[:count] = [other.memory.value for other in self.ranks]
             rank.table = rank.upload(np.frombuffer(bytes(table), np.uint8))
             driver("cuCtxSynchronize")
