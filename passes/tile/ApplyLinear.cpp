@@ -114,29 +114,35 @@ Value LinearBody::dequantize(Value codes, Value column, Value k, Value x) {
                                     op.getGroup(), op.getZeroPoint());
 }
 
-/// The scales of a step for `rows` rows of their matrix from `row` on, as the first column of a tile; null where there
-/// are none. A fetch brings 16 bytes of each row of a matrix of rows.
-Value LinearBody::scalesOfStep(StepScales scales, Value row, int64_t rows, Value k) {
+/// The scales of a step for `rows` rows of their matrix from `row` on. A fetch brings 16 bytes of each row of a matrix
+/// of rows, from a multiple of 16 bytes on: TMA takes an instruction for illegal whose box begins between them.
+LinearBody::Column LinearBody::scalesOfStep(StepScales scales, Value row, int64_t rows, Value k) {
   if (!scales.load)
     return {};
   tile::ViewType view = scales.load.getView().getType();
   constexpr int64_t fetched = 16 / sizeof(float);
-  int64_t columns = view.getProvenance() == tile::Provenance::Weight ? 1 : fetched;
-  return tile::LoadOp::create(b, RankedTensorType::get({rows, columns}, view.getElementType()),
-                              argument(scales.load.getView()), ValueRange{row, div(k, scales.group)});
+  auto load = [&](int64_t columns, Value first) {
+    return tile::LoadOp::create(b, RankedTensorType::get({rows, columns}, view.getElementType()),
+                                argument(scales.load.getView()), ValueRange{row, first});
+  };
+  Value number = div(k, scales.group);
+  if (view.getProvenance() == tile::Provenance::Weight)
+    return {load(1, number), b.getIndexAttr(0)};
+  return {load(fetched, mul(div(number, fetched), fetched)), rem(number, fetched)};
 }
 
-/// The product of a step, times the first columns of `ofLeft` along its rows and of `ofRight` along its columns; either
-/// may be null. One factor of both takes fewer registers than two, one after the other.
-Value LinearBody::scaled(Value part, Value ofLeft, Value ofRight) {
+/// The product of a step, times `ofLeft` along its rows and `ofRight` along its columns; either may be missing. One
+/// factor of both takes fewer registers than two, one after the other.
+Value LinearBody::scaled(Value part, Column ofLeft, Column ofRight) {
   Value factor;
   for (auto [scales, axis] : {std::pair(ofLeft, 1), {ofRight, 0}}) {
-    if (!scales)
+    if (!scales.tile)
       continue;
-    auto type = cast<RankedTensorType>(scales.getType());
-    SmallVector<OpFoldResult> offsets(2, b.getIndexAttr(0)), strides(2, b.getIndexAttr(1));
+    auto type = cast<RankedTensorType>(scales.tile.getType());
+    SmallVector<OpFoldResult> offsets{b.getIndexAttr(0), scales.number}, strides(2, b.getIndexAttr(1));
     SmallVector<OpFoldResult> sizes{b.getIndexAttr(type.getDimSize(0)), b.getIndexAttr(1)};
-    Value vector = tensor::ExtractSliceOp::create(b, type.clone({type.getDimSize(0)}), scales, offsets, sizes, strides);
+    Value vector =
+        tensor::ExtractSliceOp::create(b, type.clone({type.getDimSize(0)}), scales.tile, offsets, sizes, strides);
     Value repeated = tile::BroadcastOp::create(b, part.getType(), vector, axis);
     factor = factor ? arith::MulFOp::create(b, factor, repeated).getResult() : repeated;
   }
@@ -164,8 +170,8 @@ SmallVector<Value> LinearBody::product(Value row, int64_t rows, Value column, in
     weights.push_back(tile::LoadOp::create(b, RankedTensorType::get({width, step}, weightView.getElementType()),
                                            argument(loop.weight.getView()),
                                            ValueRange{first ? add(column, index(first)) : column, k}));
-  Value ofRows = scalesOfStep(loop.rowScales, row, rows, k);
-  SmallVector<Value> ofColumns;
+  Column ofRows = scalesOfStep(loop.rowScales, row, rows, k);
+  SmallVector<Column> ofColumns;
   for (int64_t first = 0; first < columns; first += width)
     ofColumns.push_back(scalesOfStep(loop.columnScales, first ? add(column, index(first)) : column, width, k));
   for (auto [codes, scales, carried] : llvm::zip_equal(weights, ofColumns, over.getRegionIterArgs())) {

@@ -46,8 +46,13 @@ protected:
 
   llvm::SmallVector<mlir::Value> product(mlir::Value row, int64_t rows, mlir::Value column, int64_t columns,
                                          mlir::Value from, mlir::Value to, int64_t step, bool isSwapped);
-  mlir::Value scalesOfStep(StepScales scales, mlir::Value row, int64_t rows, mlir::Value k);
-  mlir::Value scaled(mlir::Value part, mlir::Value ofLeft, mlir::Value ofRight);
+  /// A column of a tile.
+  struct Column {
+    mlir::Value tile; // null where there is none
+    mlir::OpFoldResult number;
+  };
+  Column scalesOfStep(StepScales scales, mlir::Value row, int64_t rows, mlir::Value k);
+  mlir::Value scaled(mlir::Value part, Column ofLeft, Column ofRight);
   mlir::Value slice(mlir::Value tile, mlir::OpFoldResult row, mlir::OpFoldResult column, int64_t rows, int64_t columns);
   void forLoop(mlir::Value from, mlir::Value to, int64_t step, llvm::function_ref<void(mlir::Value)> body,
                Unroll unroll = Unroll::Any);

@@ -321,7 +321,7 @@ Value TileValues::loadSlice(tensor::ExtractSliceOp op) {
   auto address = [&](Value reg) {
     Value row = add(coordinate(layout, 0, reg), offsets[0]);
     if (!isMatrix)
-      return pointerAt(tile.pointer, isColumn ? mul(row, tile.pitch) : row);
+      return pointerAt(tile.pointer, isColumn ? add(mul(row, tile.pitch), offsets[1]) : row);
     return pointerAt(tile.pointer, add(mul(row, tile.pitch), add(coordinate(layout, 1, reg), offsets[1])));
   };
   int64_t count = layout.size(LayoutDim::Register);

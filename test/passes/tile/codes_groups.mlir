@@ -3,16 +3,19 @@
 // RUN: inlay-opt %s --tile-schedule | FileCheck %s --check-prefix=LAYOUT
 // RUN: inlay-translate --tile-to-cuda %s | FileCheck %s --check-prefix=CUDA
 // A product of codes whose steps are scaled. The scales of both sides come through the ring, those of activations as 16 bytes of
-// each row, and are read after the product; each warp releases the slot when it has read them.
+// each row from a multiple of 16 bytes on, and are read after the product; each warp releases the slot when it has read them.
 
 // APPLIED: scf.for %[[K:.*]] = %{{.*}} to %{{.*}} step %c128 iter_args(%[[SUMS:.*]] = %{{.*}}) -> (tensor<64x32xf32>)
 // APPLIED: %[[GROUP:.*]] = arith.divui %[[K]], %c128
-// APPLIED-DAG: %[[XS:.*]] = tile.load %arg2[%{{.*}}, %[[GROUP]]] : {{.*}} -> tensor<32x4xf32>
+// APPLIED-DAG: %[[FOUR:.*]] = arith.divui %[[GROUP]], %c4
+// APPLIED-DAG: %[[FIRST:.*]] = arith.muli %[[FOUR]], %c4
+// APPLIED-DAG: %[[XS:.*]] = tile.load %arg2[%{{.*}}, %[[FIRST]]] : {{.*}} -> tensor<32x4xf32>
+// APPLIED-DAG: %[[NUMBER:.*]] = arith.remui %[[GROUP]], %c4
 // APPLIED-DAG: %[[WS:.*]] = tile.load %arg3[%{{.*}}, %[[GROUP]]] : {{.*}} -> tensor<64x1xf32>
 // APPLIED: %[[PART:.*]] = tile.dot %{{.*}}, %{{.*}}, %cst{{.*}} transpose_rhs
 // APPLIED-NEXT: %[[LEFT:.*]] = tensor.extract_slice %[[WS]][0, 0] [64, 1] [1, 1] : tensor<64x1xf32> to tensor<64xf32>
 // APPLIED-NEXT: %[[L:.*]] = tile.broadcast %[[LEFT]] axis 1
-// APPLIED-NEXT: %[[RIGHT:.*]] = tensor.extract_slice %[[XS]][0, 0] [32, 1] [1, 1] : tensor<32x4xf32> to tensor<32xf32>
+// APPLIED-NEXT: %[[RIGHT:.*]] = tensor.extract_slice %[[XS]][0, %[[NUMBER]]] [32, 1] [1, 1] : tensor<32x4xf32> to tensor<32xf32>
 // APPLIED-NEXT: %[[R:.*]] = tile.broadcast %[[RIGHT]] axis 0
 // APPLIED-NEXT: %[[FACTOR:.*]] = arith.mulf %[[L]], %[[R]]
 // APPLIED-NEXT: %[[SCALED:.*]] = arith.mulf %[[PART]], %[[FACTOR]]
