@@ -91,6 +91,8 @@ static void prefetch_tensor_map(const CUtensorMap &) {}
 static void copyBox(unsigned char *shared, const CUtensorMap &map, mbarrier *bar, const int *at) {
   if (reinterpret_cast<uintptr_t>(shared) % 128 != 0 || (map.swizzle != 0 && map.swizzle != 128))
     fail("a box that is not aligned, or of a swizzle that is not emulated");
+  if (at[0] % 8 != 0)
+    fail("a box that begins between multiples of 16 bytes"); // an illegal instruction on an H200
   long long elements = 1;
   for (int d = 0; d < map.rank; ++d)
     elements *= map.box[d];
