@@ -7,6 +7,7 @@ using namespace inlay;
 hf::CheckpointOptions inlay::checkpointOptionsOf(const CompileRequest &request) {
   hf::CheckpointOptions options;
   setNumberTypes(request, options);
+  options.quantizer.input_scales = request.inputScales;
   options.max_model_len = request.maxModelLen;
   options.dummy_weights = request.weights == WeightsMode::Dummy;
   // Many models allow 131,072 positions. Rope tables and page tables of that size are built only on request

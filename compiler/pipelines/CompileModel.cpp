@@ -5,6 +5,7 @@
 #include "codegen/emit/CompileKernels.h"
 #include "codegen/tile_to_cpu/Compile.h"
 #include "compiler/pipelines/CacheGroups.h"
+#include "compiler/pipelines/Calibration.h"
 #include "compiler/pipelines/CheckpointOptions.h"
 #include "compiler/pipelines/Diagnostics.h"
 #include "compiler/pipelines/Lowering.h"
@@ -111,6 +112,9 @@ public:
     return status;
   }
 
+  /// The launches of the last target that find scales of rows.
+  std::vector<ScaledLaunch> takeScaledLaunches() { return std::move(scaledLaunches); }
+
 private:
   const CompileRequest &request;
   std::string &out;
@@ -119,6 +123,7 @@ private:
   BundleContents bundle;
   StepLimits limits;
   Ablation without;
+  std::vector<ScaledLaunch> scaledLaunches;
   std::string sourceType; // element type of linked weights: f32, bf16 or f16; empty in other modes
 
   void progress(const std::string &line) {
@@ -145,10 +150,6 @@ private:
       return absl::InvalidArgumentError(fmt::format("--tensor-parallel-size is {}, expected at most {} for GPU targets",
                                                     request.parallel.tensor, tile::kMostExchangeRanks));
     hf::CheckpointOptions options = checkpointOptionsOf(request);
-    if (!request.output.empty() && fs::exists(request.output) && !request.overwrite &&
-        request.emit == EmitStage::Bundle && !request.dryRun)
-      return absl::AlreadyExistsError(
-          fmt::format("{}: exists; choose another output or add --overwrite", request.output));
     hf::Problems problems;
     std::optional<hf::Checkpoint> checkpoint = hf::OpenCheckpoint(request.modelDirectory, options, problems);
     if (!checkpoint)
@@ -200,6 +201,7 @@ private:
           buildTarget(fb, *compiled->tiles, target, entries, *groups, compiled->kernels, compiled->cpuFeatures);
       if (failed(built))
         return diagnostics.failure("building the plan");
+      scaledLaunches = findScaledLaunches(*compiled->tiles);
       targets.push_back(*built);
       kernels[target] = std::move(compiled->manifestKernels);
     }
@@ -482,11 +484,32 @@ private:
 
 } // namespace
 
+absl::Status inlay::compileForCalibration(const CompileRequest &request, std::vector<ScaledLaunch> &launches) {
+  std::string ignored;
+  Compilation compilation(request, ignored);
+  absl::Status status = compilation.run();
+  launches = compilation.takeScaledLaunches();
+  return status;
+}
+
 absl::Status inlay::compileModel(const CompileRequest &request, std::string &out) {
-  absl::StatusOr<std::string> text = readEvaluationText(request);
-  if (!text.ok())
-    return text.status();
-  if (absl::Status status = Compilation(request, out).run(); !status.ok() || text->empty())
+  if (!request.output.empty() && fs::exists(request.output) && !request.overwrite &&
+      request.emit == EmitStage::Bundle && !request.dryRun)
+    return absl::AlreadyExistsError(
+        fmt::format("{}: exists; choose another output or add --overwrite", request.output));
+  absl::StatusOr<std::string> text = readEvaluationText(request), calibration = readCalibrationText(request);
+  for (const absl::StatusOr<std::string> *read : {&text, &calibration})
+    if (!read->ok())
+      return read->status();
+  CompileRequest calibrated = request;
+  if (!calibration->empty()) {
+    absl::StatusOr<std::map<std::string, float>> scales = calibrate(request, *calibration, out);
+    if (!scales.ok())
+      return scales.status();
+    calibrated.inputScales = *std::move(scales);
+    calibrated.calibration.clear();
+  }
+  if (absl::Status status = Compilation(calibrated, out).run(); !status.ok() || text->empty())
     return status;
-  return evaluateQuantization(request, *text, out);
+  return evaluateQuantization(calibrated, *text, out);
 }

@@ -17,6 +17,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -38,6 +39,10 @@ struct CompileRequest : NumberTypes {
   std::string output;
   std::vector<std::string> targets; // "cpu", "sm_90a"
   std::string quantizationEval; // file with text, to compare the quantized model with the unquantized one; empty: none
+  std::string calibration;      // file with text, to find static scales of fp8 activations; empty: none
+  // The scales that were found, by the names of weights in the llm dialect; compileModel finds them if `calibration`
+  // names a file.
+  std::map<std::string, float> inputScales;
   WeightsMode weights = WeightsMode::Pack;
   EmitStage emit = EmitStage::Bundle;
   ParallelSizes parallel; // ranks that run the bundle

@@ -154,6 +154,7 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
   RankedTensorType type;
   std::vector<flatbuffers::Offset<plan::Source>> sources;
   std::vector<double> inverseFrequencies;
+  std::vector<float> values;
   double attentionFactor = 1.0, temperatureBeta = 0.0;
   uint32_t shortRows = 0, temperatureLength = 1;
   auto order = plan::RowOrder_Plain;
@@ -168,11 +169,16 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
     temperatureLength = table.getTemperatureLength();
   } else {
     auto weight = cast<llm::WeightOp>(op);
-    if (!weight.getSources())
-      return weight.emitError() << "has inline contents, which a bundle cannot hold; expected sources";
     type = weight.getTensorType();
-    for (Attribute source : weight.getSourcesAttr())
-      sources.push_back(buildSource(fb, llm::SourceAttr::of(source)));
+    if (weight.getValue() && !type.getElementType().isF32())
+      return weight.emitError() << "has inline contents of " << type.getElementType()
+                                << ", which a bundle cannot hold; expected sources, or contents of f32";
+    if (weight.getValue())
+      for (const llvm::APFloat &element : weight.getValue()->getValues<llvm::APFloat>())
+        values.push_back(element.convertToFloat());
+    else
+      for (Attribute source : weight.getSourcesAttr())
+        sources.push_back(buildSource(fb, llm::SourceAttr::of(source)));
     order = static_cast<plan::RowOrder>(weight.getRowOrder());
     packing = static_cast<plan::Packing>(weight.getPacking());
     headDim = weight.getHeadDim().value_or(0);
@@ -195,7 +201,7 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
             type.getElementTypeBitWidth() / 8;
   auto recipe = plan::CreateRecipe(fb, fb.CreateVector(sources), rows, columns, order, headDim, packing,
                                    fb.CreateVector(inverseFrequencies), attentionFactor, shortRows, temperatureBeta,
-                                   temperatureLength);
+                                   temperatureLength, values.empty() ? 0 : fb.CreateVector(values));
   auto name = fb.CreateString(SymbolTable::getSymbolName(op).str());
   flatbuffers::Offset<plan::Quantization> quantization;
   if (quantized)

@@ -33,6 +33,9 @@ int main(int argc, char **argv) {
   app.add_option("--quantization-eval-file", request.quantizationEval,
                  "Text to compare the quantized model with the unquantized one on the CPU: KL divergence, share of "
                  "equal top tokens, perplexities; the first 512 tokens");
+  app.add_option("--calibration-file", request.calibration,
+                 "Text that gives the activations of --quantization fp8 static scales: one for each input of products "
+                 "on GPUs, the largest that a token of the text has on the CPU");
   std::map<std::string, inlay::WeightsMode> modes{{"pack", inlay::WeightsMode::Pack},
                                                   {"link", inlay::WeightsMode::Link}};
   app.add_option("--weights", request.weights,

@@ -59,8 +59,10 @@ std::string Quantization::DescribeActivations() const {
        fmt::format("activations are quantized for each token in steps with prompts{}, and are floats in all others "
                    "(--activation-quantization)",
                    on_targets)},
-      {ActivationScheme::kStatic, "activations are quantized by input_scale in steps with prompts on GPUs, and are "
-                                  "floats in all others (--activation-quantization)"},
+      {ActivationScheme::kStatic,
+       fmt::format("activations are quantized by {} in steps with prompts on GPUs, and are floats in all others "
+                   "(--activation-quantization)",
+                   is_of_floats_ ? "the scales of the calibration" : "input_scale")},
       {ActivationScheme::kGroups,
        fmt::format("activations are quantized for each token and each 128 columns in steps with prompts{}, and are "
                    "floats in all others (--activation-quantization)",
@@ -103,6 +105,11 @@ const Scheme *Quantization::SchemeOf(std::string_view module, bool is_head) cons
   return nullptr;
 }
 
+std::optional<float> Quantization::InputScaleOf(const std::string &name) const {
+  const auto found = input_scales_.find(name);
+  return found == input_scales_.end() ? std::nullopt : std::optional(found->second);
+}
+
 Quantization Quantization::OfFloats(const QuantizerOptions &options) {
   Quantization result;
   result.is_of_floats_ = true;
@@ -115,7 +122,8 @@ Quantization Quantization::OfFloats(const QuantizerOptions &options) {
   scheme.codes = *options.layers;
   result.method_ = "--quantization fp8";
   if (scheme.codes == Codes::kF8E4M3)
-    scheme.activations = ActivationScheme::kTokens;
+    scheme.activations = options.input_scales.empty() ? ActivationScheme::kTokens : ActivationScheme::kStatic;
+  result.input_scales_ = options.input_scales;
   if (scheme.codes == Codes::kI8)
     result.method_ = "--quantization int8";
   if (scheme.codes == Codes::kU4) {

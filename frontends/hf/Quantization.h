@@ -6,6 +6,7 @@
 #define INLAY_FRONTENDS_HF_QUANTIZATION_H
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -42,7 +43,7 @@ enum class ActivationScheme {
   kFloats, // Not at all.
   kTokens, // Each row has a scale, found while it is computed.
   kGroups, // Each 128 columns of a row have one, found while it is computed.
-  kStatic, // The checkpoint has one scale for all rows: `input_scale`.
+  kStatic, // All rows have one scale: `input_scale` of the checkpoint, or one that was found on a text.
   kOther,  // In a way that is not supported; they stay floats.
 };
 
@@ -93,6 +94,9 @@ struct Scheme {
 struct QuantizerOptions {
   std::optional<Codes> layers; // Of the matrices of layers: kF8E4M3, kI8 or kU4; absent: they stay floats.
   bool fp8_head = false;       // Of the matrix that makes the logits.
+  // Scales of what the matrices of layers are multiplied by, which were found on a text, by the names of their weights
+  // (WeightSpec::name). Empty: each token has one, found while it is computed.
+  std::map<std::string, float> input_scales = {};
 
   bool IsEmpty() const { return !layers && !fp8_head; }
 };
@@ -119,6 +123,8 @@ public:
   // The scheme of a matrix by its name in the checkpoint ("model.layers.0.mlp.down_proj"); null where it is stored as
   // floats. `is_head`: it makes the logits.
   const Scheme *SchemeOf(std::string_view module, bool is_head) const;
+  // The scale that was found on a text for what the weight `name` is multiplied by, if there is one.
+  std::optional<float> InputScaleOf(const std::string &name) const;
 
 private:
   friend class QuantizationReader;
@@ -136,6 +142,7 @@ private:
   bool has_fp8_cache_ = false;
   bool quantizes_on_all_targets_ = false; // Activations; else on GPUs only.
   std::optional<Scheme> head_scheme_;     // Of the head alone.
+  std::map<std::string, float> input_scales_;
 };
 
 } // namespace inlay::hf

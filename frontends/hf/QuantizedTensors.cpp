@@ -218,8 +218,13 @@ void AddQuantized(const Scheme &scheme, const QuantizedMatrix &matrix, std::vect
     form.zero_point = int64_t{1} << (scheme.bits() - 1); // Signed integers are stored with this added.
   else if (scheme.layout == TensorLayout::kFloats && scheme.codes == Codes::kU4)
     form.zero_point = 8;
-  if (scheme.activations == ActivationScheme::kStatic)
+  if (scheme.activations == ActivationScheme::kStatic && scheme.layout == TensorLayout::kFloats &&
+      !matrix.input_scale) {
+    form.activations = ActivationScheme::kOther;
+    form.activation_obstacle = "the calibration quantized nothing that it is multiplied by";
+  } else if (scheme.activations == ActivationScheme::kStatic) {
     form.input_scale = matrix.name + ".input_scale";
+  }
   WeightSource codes = builder.Codes();
   if (codes.fields)
     codes.fields->addend = 0;
@@ -230,7 +235,11 @@ void AddQuantized(const Scheme &scheme, const QuantizedMatrix &matrix, std::vect
   const std::vector<int64_t> shape = {matrix.rows, builder.groups()};
   weights.push_back({.name = form.scales, .shape = shape, .source = builder.Scales(), .is_float32 = true});
   if (!form.input_scale.empty())
-    weights.push_back({.name = form.input_scale, .shape = {1, 1}, .source = builder.InputScale(), .is_float32 = true});
+    weights.push_back({.name = form.input_scale,
+                       .shape = {1, 1},
+                       .source = matrix.input_scale ? WeightSource() : builder.InputScale(),
+                       .is_float32 = true,
+                       .value = matrix.input_scale});
   if (scheme.zero_points)
     weights.push_back({.name = form.zero_points, .shape = shape, .source = builder.ZeroPoints(), .is_float32 = true});
 }

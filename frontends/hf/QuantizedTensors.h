@@ -3,6 +3,7 @@
 #ifndef INLAY_FRONTENDS_HF_QUANTIZED_TENSORS_H
 #define INLAY_FRONTENDS_HF_QUANTIZED_TENSORS_H
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,7 @@ struct QuantizedMatrix {
   int64_t rows = 0, columns = 0, tensor_rows = 0;
   bool transposed = false; // A tensor of floats is [columns, tensor_rows].
   WeightSource source;
+  std::optional<float> input_scale = {}; // Of kStatic, if no tensor of the checkpoint has it.
 };
 
 // Adds the weights "NAME.weight", "NAME.weight_scale" and, with zero points, "NAME.weight_zero_point".

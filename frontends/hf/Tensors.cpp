@@ -141,7 +141,8 @@ private:
     if (const Scheme *scheme = SchemeOf(matrix)) {
       source.tensor.name = matrix.tensor;
       return AddQuantized(*scheme,
-                          {matrix.name, matrix.rows, matrix.columns, matrix.tensor_rows, transposed, std::move(source)},
+                          {matrix.name, matrix.rows, matrix.columns, matrix.tensor_rows, transposed, std::move(source),
+                           config_.quantization->InputScaleOf(matrix.name + ".weight")},
                           weights_);
     }
     source.transposed = transposed;
@@ -287,6 +288,8 @@ void AddColumnOrders(const ModelConfig &config, std::vector<WeightSpec> &weights
 std::vector<WeightSpec> RequiredWeights(const ModelConfig &config) {
   std::vector<WeightSpec> weights = Collector(config).Collect();
   for (WeightSpec &weight : weights) {
+    if (weight.value)
+      continue;
     weight.source.tensor.name = CheckpointName(config, weight.source.tensor.name);
     if (std::optional<NestedScales> &nested = weight.source.nested) {
       nested->table.name = CheckpointName(config, nested->table.name);
@@ -311,6 +314,8 @@ std::vector<TensorSpec> RequiredTensors(const ModelConfig &config) {
       tensors.push_back(std::move(tensor));
   };
   for (WeightSpec &weight : RequiredWeights(config)) {
+    if (weight.value)
+      continue;
     add(weight.source.tensor);
     for (WeightSource &source : weight.more_sources)
       add(source.tensor);

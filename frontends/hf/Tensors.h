@@ -87,7 +87,7 @@ struct QuantizedForm {
   std::string obstacle = {};            // Why the module cannot be stored so: its sizes; empty: it can.
 };
 
-// A weight of the model: one tensor, rows of one, or several tensors below each other.
+// A weight of the model: one tensor, rows of one, several tensors below each other, or a number that is known.
 struct WeightSpec {
   std::string name; // That of the tensor, or of a part of it: "h.0.attn.c_attn.q.weight".
   std::vector<int64_t> shape;
@@ -95,6 +95,7 @@ struct WeightSpec {
   std::vector<WeightSource> more_sources = {}; // Whose rows follow those of `source`.
   bool is_float32 = false;                     // Scales and zero points, whatever type the model has.
   bool is_column_order = false;                // Numbers of columns.
+  std::optional<float> value = {};             // Of all elements, instead of sources.
   std::optional<QuantizedForm> quantized = {};
 };
 

@@ -1,5 +1,6 @@
 //===- ConvertLlmToTile.cpp - each group a program, each step its launches -===//
 
+#include "dialects/llm/RowScales.h"
 #include "dialects/llm/Stages.h"
 #include "dialects/tile/UniquePrograms.h"
 #include "passes/llm_to_tile/ProgramBuilder.h"
@@ -76,6 +77,28 @@ static std::string describe(GroupOp group) {
   return text;
 }
 
+/// What the launch of `group` with these arguments writes of an llm.quantize that finds scales; null if it has none.
+static DictionaryAttr rowScalesOf(GroupOp group, ArrayAttr arguments, Builder &builder) {
+  Operation *yield = group.getBody().front().getTerminator();
+  for (OpResult result : group->getResults()) {
+    Value yielded = yield->getOperand(result.getResultNumber());
+    auto quantize = yielded.getDefiningOp<QuantizeOp>();
+    if (!quantize || quantize.getScale() || yielded != quantize.getScales())
+      continue;
+    const auto *found = llvm::find_if(arguments, [&](Attribute argument) {
+      auto memory = cast<tile::MemoryAttr>(argument);
+      return memory.getKind() == tile::MemoryKind::Workspace && memory.getNumber() == Placement::of(result).offset;
+    });
+    assert(found != arguments.end() && "a result lies behind no argument");
+    RowScales scales{found - arguments.begin(), {}};
+    for (Operation *user : result.getUsers())
+      if (auto linear = dyn_cast<LinearOp>(user))
+        scales.weights.push_back(linear.getWeight().str());
+    return scales.toAttribute(builder);
+  }
+  return {};
+}
+
 namespace {
 
 struct ConvertLlmToTilePass : inlay::impl::ConvertLlmToTilePassBase<ConvertLlmToTilePass> {
@@ -143,8 +166,10 @@ private:
       tile::ProgramOp program;
       if (failed(convertGroup(group, b, program)))
         return failure();
-      launch(builder, symbols, program, programName(group.getName(), entry), b.getLaunchArguments(), section,
-             describe(group));
+      tile::LaunchOp op = launch(builder, symbols, program, programName(group.getName(), entry), b.getLaunchArguments(),
+                                 section, describe(group));
+      if (DictionaryAttr scales = rowScalesOf(group, op.getArguments(), builder))
+        op->setAttr(kRowScalesAttr, scales);
     }
     for (Operation &op : function.getBody().front().without_terminator())
       if (!isa<GroupOp>(op))
@@ -187,12 +212,12 @@ private:
   }
 
   /// Adds a launch of `program`, or of the program with the same text that is already there.
-  void launch(OpBuilder &builder, SymbolTable &symbols, tile::ProgramOp program, std::string name, ArrayAttr arguments,
-              tile::Section section, std::string origin) {
+  tile::LaunchOp launch(OpBuilder &builder, SymbolTable &symbols, tile::ProgramOp program, std::string name,
+                        ArrayAttr arguments, tile::Section section, std::string origin) {
     Location loc = program.getLoc();
     program->setAttr(tile::kOriginAttr, builder.getStringAttr(origin));
     StringAttr symbol = programs.insert(program, name, symbols);
-    tile::LaunchOp::create(builder, loc, section, symbol, arguments, origin);
+    return tile::LaunchOp::create(builder, loc, section, symbol, arguments, origin);
   }
 };
 

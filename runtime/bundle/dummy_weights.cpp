@@ -94,7 +94,8 @@ void FillDummyScale(const plan::Target &target, uint32_t index, std::span<std::b
 }
 
 bool IsDummyNorm(const plan::Weight &weight) {
-  return weight.recipe()->columns() == 1 && weight.name()->string_view().find("norm") != std::string_view::npos;
+  return weight.recipe()->columns() == 1 && !HasValues(*weight.recipe()) &&
+         weight.name()->string_view().find("norm") != std::string_view::npos;
 }
 
 void FillDummyNorm(const plan::Weight &weight, uint64_t number, uint64_t first, std::span<std::byte> out) {

@@ -31,6 +31,8 @@ absl::StatusOr<uint64_t> WeightBytes(const plan::Weight &weight) {
 
 bool IsRopeTable(const plan::Recipe &recipe) { return recipe.inv_freq() && recipe.inv_freq()->size() > 0; }
 
+bool HasValues(const plan::Recipe &recipe) { return recipe.values() && recipe.values()->size() > 0; }
+
 bool FitsRopeTable(const plan::Recipe &recipe) {
   uint64_t half = recipe.columns() / 2, frequencies = recipe.inv_freq()->size();
   return half > 0 && recipe.columns() % 2 == 0 && frequencies % half == 0 && frequencies / half <= recipe.rows() &&
@@ -92,7 +94,7 @@ absl::StatusOr<WeightRecipe> WeightRecipe::Open(const plan::Weight &weight, cons
   WeightRecipe opened;
   opened.weight_ = &weight;
   const plan::Recipe &recipe = *weight.recipe();
-  if (IsRopeTable(recipe))
+  if (IsRopeTable(recipe) || HasValues(recipe))
     return opened;
   uint64_t columns = recipe.columns(), total = 0;
   std::string_view weight_name = weight.name()->string_view();
@@ -154,6 +156,10 @@ absl::Status WeightRecipe::MakePart(uint64_t first, std::span<std::byte> out) co
     MakeTable(first, out);
     return absl::OkStatus();
   }
+  if (HasValues(*weight_->recipe())) {
+    MakeValues(first, out);
+    return absl::OkStatus();
+  }
   switch (weight_->recipe()->packing()) {
   case plan::Packing_RowMajor:
     return MakeRows(first, out);
@@ -185,6 +191,11 @@ void WeightRecipe::MakeTable(uint64_t first, std::span<std::byte> out) const {
     auto element = static_cast<float>(value * recipe.attention_factor() * temperature);
     std::memcpy(out.data() + i * sizeof element, &element, sizeof element);
   }
+}
+
+void WeightRecipe::MakeValues(uint64_t first, std::span<std::byte> out) const {
+  // Both are little-endian.
+  std::memcpy(out.data(), weight_->recipe()->values()->Data() + first, out.size());
 }
 
 // --- Rows for those who pack elsewhere ---------------------------------------

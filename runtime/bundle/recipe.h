@@ -43,6 +43,8 @@ absl::StatusOr<uint64_t> WeightBytes(const plan::Weight &weight);
 
 // True for a table of cosines and sines, which is computed and has no sources.
 bool IsRopeTable(const plan::Recipe &recipe);
+// True for a weight whose elements the plan has, and which has no sources.
+bool HasValues(const plan::Recipe &recipe);
 // Whether a rope table has as many frequencies as its rows take.
 bool FitsRopeTable(const plan::Recipe &recipe);
 
@@ -93,6 +95,7 @@ private:
   static absl::Status ReadNested(const SourceLookup &lookup, Source &source);
   absl::Status MakePart(uint64_t first, std::span<std::byte> out) const;
   void MakeTable(uint64_t first, std::span<std::byte> out) const;
+  void MakeValues(uint64_t first, std::span<std::byte> out) const;
   absl::Status MakeRows(uint64_t first, std::span<std::byte> out) const;
   absl::Status MakeAtoms(uint64_t first, std::span<std::byte> out) const;
   absl::Status MakeCodes(uint64_t first, std::span<std::byte> out) const;

@@ -61,9 +61,18 @@ absl::Status VerifyWeight(const plan::Weight &weight, uint32_t ranks) {
   if (is_table && (recipe.temperature_length() == 0 || !std::isfinite(recipe.temperature_beta())))
     return BadPlan("rope table '{}' has the temperature {} for each {} positions", name, recipe.temperature_beta(),
                    recipe.temperature_length());
-  if (!is_table && (!recipe.sources() || recipe.sources()->size() == 0))
+  bool has_sources = recipe.sources() && recipe.sources()->size() > 0;
+  if (HasValues(recipe)) {
+    if (is_table || has_sources)
+      return BadPlan("weight '{}' has values and {}", name, is_table ? "frequencies" : "sources");
+    if (weight.type() != plan::DataType_F32 || recipe.row_order() != plan::RowOrder_Plain ||
+        recipe.packing() != plan::Packing_RowMajor || recipe.values()->size() != recipe.rows() * recipe.columns())
+      return BadPlan("weight '{}' has {} values for {} x {} elements {}, expected as many of F32 in plain rows", name,
+                     recipe.values()->size(), recipe.rows(), recipe.columns(), plan::EnumNameDataType(weight.type()));
+  } else if (!is_table && !has_sources) {
     return BadPlan("weight '{}' has no sources", name);
-  if (!is_table)
+  }
+  if (!is_table && has_sources)
     for (const plan::Source *source : *recipe.sources())
       if (absl::Status status = VerifySourceSteps(*source, name, ranks); !status.ok())
         return status;

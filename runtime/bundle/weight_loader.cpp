@@ -106,7 +106,7 @@ absl::Status LoadDummy(const plan::Target &target, std::byte *memory, WeightSink
     const plan::Weight &weight = *target.weights()->Get(i);
     if (weight.stage() != stage)
       continue;
-    if (IsRopeTable(*weight.recipe()) || IsDummyNorm(weight) || IsDummyScale(target, i))
+    if (IsRopeTable(*weight.recipe()) || HasValues(*weight.recipe()) || IsDummyNorm(weight) || IsDummyScale(target, i))
       ranges.Add(target, i, memory);
     else
       matrices[weight.type()].push_back({memory + weight.offset(), weight.bytes(), DummyNoiseStart(weight.type(), i)});
@@ -125,8 +125,8 @@ absl::Status LoadDummy(const plan::Target &target, std::byte *memory, WeightSink
       FillDummyNorm(weight, index, begin + first, out);
       return absl::OkStatus();
     }
-    absl::StatusOr<WeightRecipe> table = WeightRecipe::Open(weight, {});
-    return table.ok() ? table->Make(begin + first, out) : table.status();
+    absl::StatusOr<WeightRecipe> known = WeightRecipe::Open(weight, {});
+    return known.ok() ? known->Make(begin + first, out) : known.status();
   });
 }
 

@@ -2,6 +2,7 @@
 #include "fmt/format.h"
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/cache_groups.h"
+#include "runtime/bundle/recipe.h"
 #include "runtime/bundle/weight_loader.h"
 #include "runtime/tools/tool_support.h"
 
@@ -125,6 +126,9 @@ ordered_json ToJson(const plan::Target &target, const json &kernel_facts, uint32
            {"bytes", weight->bytes()},
            {"packed_by", weight->pack() ? ordered_json(target.kernels()->Get(weight->pack()->kernel())->name()->str())
                                         : ordered_json()}});
+      if (HasValues(*weight->recipe()))
+        weights.back()["values"] =
+            std::vector<float>(weight->recipe()->values()->begin(), weight->recipe()->values()->end());
     }
   for (uint32_t i = 0; i < uses.size(); ++i) {
     const plan::Kernel &kernel = *target.kernels()->Get(i);

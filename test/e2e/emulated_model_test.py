@@ -52,6 +52,12 @@ CASES = {
 }
 
 
+# Prompts of check_calibration: the text less this many tokens, each in one step.
+EXAMPLE = pathlib.Path(__file__).resolve().parents[2] / "examples/stdlib_model/model"
+EXAMPLE_TEXT, EXAMPLE_VOCABULARY = EXAMPLE.parent / "train.py", 2048
+CALIBRATED_ENDS, ALONE_FLAGS = (0, 9, 17), ("--no-enable-prefix-caching",)
+
+
 def families_of(t: tools.Tools, model: pathlib.Path, flags) -> dict[str, str]:
     """Kernel -> its kernel family."""
     text = t.checked("compile-model", model, "--emit", "tile", "--target", "sm_90a", "--dtype", "bfloat16", "-o",
@@ -78,7 +84,8 @@ class Emulated:
             names = sorted({launch["kernel"] for entry in target["entries"] if entry["kind"] == "mixed"
                             for launch in entry["launches"]})
         self.library = emulation.compile_bundle(str(compiler), self.bundle, t.scratch / model.name, names, optimization="-O1")
-        self.golden, self.logits, self.row_errors = correctness.golden_of(model)
+        if (model / "golden").is_dir():
+            self.golden, self.logits, self.row_errors = correctness.golden_of(model)
         if "--kv-cache-dtype" in flags:
             self.refer_to_cpu(model, flags)
 
@@ -168,6 +175,32 @@ def check_codes(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path) ->
         tools.fail(f"int8 activations: expected at most {bound:.1e}, and kernels that quantize")
 
 
+def check_calibration(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path) -> None:
+    """Checks steps with prompts that quantize activations to fp8 by the scales of a calibration, which are numbers of the
+    plan. The text is that of the prompts. On the cpu, the same weights with scales of tokens say what codes cost."""
+    text, out = t.scratch / "calibration.txt", type("Arguments", (), {"out": t.scratch, "bin": t.binaries})
+    text.write_text(EXAMPLE_TEXT.read_text()[:240])
+    flags = ("--quantization", "fp8", "--max-num-seqs", 1, "--max-num-batched-tokens", 512)
+    emulated = Emulated(t, compiler, driver, EXAMPLE, (*flags, "--calibration-file", text), only_prompts=True)
+    rows = {}
+    for name in ("none", "dynamic"):
+        bundle = t.scratch / "reference.inlay"
+        t.checked("compile-model", EXAMPLE, "-o", bundle, "--dtype", "bfloat16", "-q", "--overwrite", "--activation-quantization",
+                  name, *flags)
+        ids = json.loads(t.checked("run-model", bundle, "--prompt-file", text, "--max-tokens", 1, "--json"))["prompt_token_ids"]
+        prompts = [ids[: len(ids) - end] for end in CALIBRATED_ENDS]
+        rows[name] = [row for _, [row] in correctness.generate(out, bundle, "cpu", EXAMPLE_VOCABULARY, prompts, *ALONE_FLAGS, steps=1)]
+    emulated.golden, emulated.logits = {"prompt_ids": [], "greedy_ids": ids}, rows["none"]
+    outputs, launches = emulated.generate([len(ids) - end for end in CALIBRATED_ENDS], 1, *ALONE_FLAGS)
+    errors = {name: correctness.relative(correctness.compare_rows(rows["none"], found))
+              for name, found in (("tokens", rows["dynamic"]), ("calibration", [row for _, [row] in outputs]))}
+    quantizers = {kernel for kernel, _, _ in launches if "quantize" in kernel}
+    print(f"fp8 activations: relative error {errors['calibration']:.1e} with scales of a calibration, {errors['tokens']:.1e} with "
+          f"those of tokens, kernels {', '.join(sorted(quantizers))}", flush=True)
+    if not 0 < errors["calibration"] <= 1.5 * errors["tokens"] or not quantizers:
+        tools.fail("fp8 activations: expected an error as with scales of tokens, and kernels that quantize")
+
+
 def check_sampling(emulated: Emulated) -> None:
     """Checks the kernels of penalties and of sampling filters. The reported logits are before penalties, so the effect
     of penalties shows only in the tokens."""
@@ -201,6 +234,7 @@ def test(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, fixtures:
         check(t, name, emulated, families_of(t, model, flags), runs, wanted)
     check_sampling(emulated)
     check_codes(t, compiler, driver)
+    check_calibration(t, compiler, driver)
 
 
 tools.main(test)

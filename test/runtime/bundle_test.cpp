@@ -34,12 +34,23 @@ struct SmallPlanOptions {
   TestModel model = {};
   uint64_t rows = 4; // of the weight
   TestSource source = "a";
+  std::vector<float> values = {}; // of the weight, instead of the source; empty: none
+  bool has_source_too = false;
 };
 
 // A plan of one cpu target with one kernel and, from tensor "a", one weight of 4 x 3 floats.
 std::string SmallPlan(const SmallPlanOptions &options = {}) {
   flatbuffers::FlatBufferBuilder b;
-  auto recipe = plan::CreateRecipe(b, CreateSources(b, {options.source}), options.rows, 3);
+  flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<plan::Source>>> sources;
+  if (options.values.empty() || options.has_source_too)
+    sources = CreateSources(b, {options.source});
+  auto values = options.values.empty() ? 0 : b.CreateVector(options.values);
+  plan::RecipeBuilder builder(b);
+  builder.add_sources(sources);
+  builder.add_rows(options.rows);
+  builder.add_columns(3);
+  builder.add_values(values);
+  auto recipe = builder.Finish();
   std::vector weights{plan::CreateWeight(b, b.CreateString("w"), plan::DataType_F32, options.weight_bytes, 0, recipe)};
   std::vector kernels{CreateCodeKernel(b, "k", {options.view}, options.map_dims.empty() ? 0 : 1)};
   std::vector<flatbuffers::Offset<plan::Argument>> arguments;
@@ -161,6 +172,17 @@ TEST_F(BundleTest, RanksReadTheirPartsOfTheWeights) {
   ASSERT_TRUE(Write("pack", /*overwrite=*/true, plan).ok());
   fs::resize_file(path() + "/weights/cpu.rank1.bin", 20);
   EXPECT_THAT(OpenError(), HasSubstr("weights/cpu.rank1.bin: has 20 bytes, expected 24"));
+}
+
+TEST_F(BundleTest, WeightsMayBeNumbersOfThePlan) {
+  std::vector<float> expected(12);
+  std::iota(expected.begin(), expected.end(), 0.5f);
+  for (const char *mode : {"pack", "link", "dummy"}) {
+    ASSERT_TRUE(Write(mode, /*overwrite=*/true, SmallPlan({.values = expected})).ok());
+    auto bundle = Bundle::Open(path());
+    ASSERT_TRUE(bundle.ok()) << bundle.status();
+    EXPECT_EQ(Weight(**bundle), expected) << mode;
+  }
 }
 
 TEST_F(BundleTest, DummyWeightsNeedNoCheckpointAndAreNeverAllZero) {
@@ -353,6 +375,14 @@ TEST(VerifyPlanTest, KernelsStayInTheBuffersThatTheyAreGiven) {
     EXPECT_THAT(PlanError(options), HasSubstr("plan.fb: argument 0 of 'k' has ")) << behind.name;
     EXPECT_THAT(PlanError(options), HasSubstr("; the bundle is damaged, compile it again")) << behind.name;
   }
+}
+
+TEST(VerifyPlanTest, ValuesAreAllElementsAndTheOnlyOnes) {
+  EXPECT_EQ(PlanError({.values = std::vector<float>(12)}), "");
+  EXPECT_THAT(PlanError({.values = std::vector<float>(12), .has_source_too = true}),
+              HasSubstr("weight 'w' has values and sources"));
+  EXPECT_THAT(PlanError({.values = std::vector<float>(11)}),
+              HasSubstr("weight 'w' has 11 values for 4 x 3 elements F32, expected as many of F32 in plain rows"));
 }
 
 TEST(VerifyPlanTest, SizesThatOverflowAreRefused) {

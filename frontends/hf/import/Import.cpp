@@ -115,12 +115,17 @@ void Importer::buildSymbols() {
     at(weight.name);
     if (weight.quantized && !weight.quantized->column_order.empty())
       columnOrders[weight.name] = weight.quantized->column_order;
-    SmallVector<Attribute> sources{sourceAttr(builder, weight.source)};
+    SmallVector<Attribute> sources;
+    if (!weight.value)
+      sources.push_back(sourceAttr(builder, weight.source));
     for (const WeightSource &source : weight.more_sources)
       sources.push_back(sourceAttr(builder, source));
-    llm::WeightOp::create(builder, weight.name, RankedTensorType::get(weight.shape, storedType(weight, type)),
-                          builder.getArrayAttr(sources), llm::RowOrder::Plain, llm::Packing::RowMajor, IntegerAttr(),
-                          ElementsAttr(), quantizedAttr(builder, weight));
+    auto tensor = RankedTensorType::get(weight.shape, storedType(weight, type));
+    llm::WeightOp::create(builder, weight.name, tensor, weight.value ? ArrayAttr() : builder.getArrayAttr(sources),
+                          llm::RowOrder::Plain, llm::Packing::RowMajor, IntegerAttr(),
+                          weight.value ? cast<ElementsAttr>(DenseElementsAttr::get(tensor, *weight.value))
+                                       : ElementsAttr(),
+                          quantizedAttr(builder, weight));
   }
   for (size_t i = 0; i < config.ropes.size(); ++i) {
     at(ropeName(i));

@@ -1,6 +1,10 @@
 // RUN: inlay-opt %s --pass-pipeline="builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a},cse)" | FileCheck %s
 // A norm, the scale of its row and the codes in one program; a product of codes, whose steps along K are summed apart.
 
+// Launches say which argument has the scales of rows, and what is multiplied by these.
+// CHECK: tile.launch {{ *}}model @step_norm({{.*}}, workspace 294912) {llm.row_scales = {argument = 3 : i64, weights = ["w"]}
+// CHECK: tile.launch {{ *}}model @step_whole({{.*}}, workspace 294912) {llm.row_scales = {argument = 2 : i64, weights = ["i"]}
+
 // CHECK-LABEL: tile.program @step_norm
 // CHECK-SAME: !tile.view<?x192xf8E4M3FN, output, tokens>
 // CHECK-SAME: !tile.view<?x1xf32, output, tokens>
