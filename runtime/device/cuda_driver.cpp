@@ -21,6 +21,7 @@ absl::StatusOr<const Api *> LoadDriver() {
     find(loaded.DeviceGet, "cuDeviceGet");
     find(loaded.DeviceGetName, "cuDeviceGetName");
     find(loaded.DeviceGetAttribute, "cuDeviceGetAttribute");
+    find(loaded.DeviceGetPciBusId, "cuDeviceGetPCIBusId");
     find(loaded.CanAccessPeer, "cuDeviceCanAccessPeer");
     find(loaded.PrimaryContextRetain, "cuDevicePrimaryCtxRetain");
     find(loaded.PrimaryContextRelease, "cuDevicePrimaryCtxRelease_v2");
@@ -68,6 +69,8 @@ absl::StatusOr<const Api *> LoadDriver() {
     optional(loaded.MemMap, "cuMemMap");
     optional(loaded.MemUnmap, "cuMemUnmap");
     optional(loaded.MemSetAccess, "cuMemSetAccess");
+    optional(loaded.MemExport, "cuMemExportToShareableHandle");
+    optional(loaded.MemImport, "cuMemImportFromShareableHandle");
     if (!find.missing.empty())
       return absl::UnavailableError(
           fmt::format("the NVIDIA driver has no {}; install driver 580 or newer, or use --target cpu", find.missing));

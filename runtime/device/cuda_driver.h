@@ -24,6 +24,7 @@ using Pointer = uint64_t;
 
 inline constexpr Result kOutOfMemory = 2, kNotReady = 600;
 inline constexpr int kMultiprocessorCount = 16, kComputeCapabilityMajor = 75, kComputeCapabilityMinor = 76;
+inline constexpr int kSharesMemoryFiles = 103; // CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED
 inline constexpr int kMaxDynamicSharedBytes = 8, kPreferredCarveout = 9, kNonPortableClusterAllowed = 14;
 inline constexpr int kAttributeCluster = 4, kAttributeDependentLaunch = 6;
 inline constexpr unsigned kStreamNonBlocking = 1;
@@ -85,6 +86,7 @@ struct AccessDescription {
   MemoryLocation location;
   int flags;
 };
+inline constexpr int kFileHandle = 1; // CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR
 inline constexpr int kPinnedAllocation = 1, kDeviceLocation = 1, kReadWriteAccess = 3;
 
 struct Api {
@@ -94,6 +96,7 @@ struct Api {
   Result (*DeviceGet)(DeviceHandle *, int);
   Result (*DeviceGetName)(char *, int, DeviceHandle);
   Result (*DeviceGetAttribute)(int *, int, DeviceHandle);
+  Result (*DeviceGetPciBusId)(char *, int size, DeviceHandle);
   Result (*CanAccessPeer)(int *, DeviceHandle from, DeviceHandle to);
   Result (*PrimaryContextRetain)(Context *, DeviceHandle);
   Result (*PrimaryContextRelease)(DeviceHandle);
@@ -102,6 +105,7 @@ struct Api {
   Result (*MemAlloc)(Pointer *, size_t);
   Result (*MemFree)(Pointer);
   Result (*MemAllocHost)(void **, size_t);
+  Result (*MemFreeHost)(void *);
   // The functions of virtual memory management, for guard pages and for memory that several GPUs access. Null if the
   // driver lacks them.
   Result (*MemGetAllocationGranularity)(size_t *, const AllocationProperties *, int);
@@ -112,7 +116,9 @@ struct Api {
   Result (*MemMap)(Pointer, size_t, size_t, uint64_t, unsigned long long);
   Result (*MemUnmap)(Pointer, size_t);
   Result (*MemSetAccess)(Pointer, size_t, const AccessDescription *, size_t);
-  Result (*MemFreeHost)(void *);
+  // Memory that other processes map. The handle is a file descriptor, which these pass as `int *` and as its value.
+  Result (*MemExport)(void *file, uint64_t, int type, unsigned long long);
+  Result (*MemImport)(uint64_t *, void *file, int type);
   Result (*MemcpyToDeviceAsync)(Pointer, const void *, size_t, Stream);
   Result (*MemcpyToHostAsync)(void *, Pointer, size_t, Stream);
   Result (*MemcpyOnDeviceAsync)(Pointer, Pointer, size_t, Stream);

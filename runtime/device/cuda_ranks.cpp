@@ -38,20 +38,36 @@ template <class Use> void ForEachCollective(const plan::Target &target, const Us
 
 } // namespace
 
-CudaRanks::CudaRanks(std::shared_ptr<RankGroup> group, uint32_t stages, DistributedBackend backend, std::string nccl)
+CudaRanks::CudaRanks(std::shared_ptr<RankGroup> group, uint32_t stages, DistributedBackend backend, std::string nccl,
+                     RankProcesses *processes)
     : group_(std::move(group)), of_stage_(group_->size() / stages), backend_(backend), nccl_path_(std::move(nccl)),
-      gpus_(group_->size()), is_open_(gpus_.size()), exchange_(gpus_.size()), tables_(gpus_.size()),
-      gathered_(gpus_.size()) {}
+      processes_(processes), gpus_(group_->size()), is_open_(gpus_.size()), exchange_(gpus_.size()),
+      tables_(gpus_.size()), gathered_(gpus_.size()) {}
 
 CudaRanks::~CudaRanks() = default;
 
-void CudaRanks::Open(uint32_t rank, const Api &api, const RankGpu &gpu) {
+void CudaRanks::Open(uint32_t rank, const Api &api, std::span<const FoundGpu> found, Context context, Stream stream) {
   api_ = &api;
-  gpus_[rank] = gpu;
+  for (uint32_t other = 0; other < size(); ++other) {
+    gpus_[other].device = found[other].device;
+    gpus_[other].ordinal = found[other].ordinal;
+  }
+  gpus_[rank].context = context;
+  gpus_[rank].stream = stream;
   is_open_[rank] = true;
   // The context must be there until all ranks are closed.
   Context same = nullptr;
-  api.PrimaryContextRetain(&same, gpu.device);
+  api.PrimaryContextRetain(&same, gpus_[rank].device);
+}
+
+std::string CudaRanks::Addresses() const {
+  std::string all;
+  for (const RankGpu &gpu : gpus_) {
+    char address[32] = {};
+    api_->DeviceGetPciBusId(address, sizeof address, gpu.device);
+    all += fmt::format("{}{}", all.empty() ? "" : ", ", address);
+  }
+  return all;
 }
 
 absl::Status CudaRanks::Check(Result result, uint32_t rank, std::string_view doing) const {
@@ -89,10 +105,15 @@ absl::Status CudaRanks::Choose(const plan::Target &target) {
     why_nccl_ = backend_ == DistributedBackend::kNccl ? kNcclIsWanted
                 : !with_code.empty() && !uses_peers_  ? no_access
                                                       : without_code;
-  if (backend_ == DistributedBackend::kAuto && !with_code.empty() && !uses_peers_)
+  if (backend_ == DistributedBackend::kAuto && !with_code.empty() && !uses_peers_ && IsFirst())
     fmt::print(stderr, "inlay: {}, so the ranks exchange with NCCL, which takes longer for small steps\n", no_access);
   if (!HasStages())
     return absl::OkStatus();
+  if (processes_)
+    return absl::UnimplementedError(
+        fmt::format("ranks in processes of their own run one stage on GPUs, but the bundle has {} "
+                    "(--pipeline-parallel-size); start one process, which runs all ranks",
+                    size() / of_stage_));
   stages_ = std::make_unique<CudaStages>(*group_, *api_, gpus_, of_stage_);
   return stages_->Choose(target, backend_);
 }
@@ -126,7 +147,8 @@ absl::Status CudaRanks::Connect() {
       uses_peers_ = false;
       if (!absl::IsDataLoss(status) || backend_ == DistributedBackend::kPeer)
         return status;
-      fmt::print(stderr, "inlay: {}. The ranks exchange with NCCL instead\n", std::string(status.message()));
+      if (IsFirst())
+        fmt::print(stderr, "inlay: {}. The ranks exchange with NCCL instead\n", std::string(status.message()));
       why_nccl_ = std::string(status.message());
       setenv("NCCL_P2P_DISABLE", "1", /*replace=*/0); // NCCL would find the same GPUs able, and compute wrong sums
     }
@@ -137,10 +159,28 @@ absl::Status CudaRanks::Connect() {
 }
 
 absl::Status CudaRanks::ConnectPeers() {
+  OwnedFile own;
+  if (absl::Status status = Agree(AllocatePeers(processes_ ? &own : nullptr)); !status.ok())
+    return status;
+  if (processes_) {
+    absl::StatusOr<std::vector<OwnedFile>> files = processes_->ExchangeFiles(own);
+    if (absl::Status status = Agree(files.ok() ? ImportPeers(*files) : files.status()); !status.ok())
+      return status;
+  }
+  if (absl::Status status = CheckPairs(); !status.ok())
+    return status;
+  // No kernel runs before all memory is poisoned.
+  return Agree(FillPeers());
+}
+
+// Allocates the exchange memory of the ranks of this process. `file`: of one rank, for other processes.
+absl::Status CudaRanks::AllocatePeers(OwnedFile *file) {
   for (uint32_t rank = 0; rank < size(); ++rank) {
+    if (!gpus_[rank].is_here())
+      continue;
     api_->ContextSetCurrent(gpus_[rank].context);
     exchange_[rank] = std::make_unique<CudaPeerMemory>(*api_);
-    Result result = exchange_[rank]->Allocate(gpus_[rank], GpusOfStage(first_of_stage(rank)), exchange_bytes());
+    Result result = exchange_[rank]->Allocate(gpus_[rank], GpusOfStage(first_of_stage(rank)), exchange_bytes(), file);
     if (result == kOutOfMemory)
       return absl::ResourceExhaustedError(
           fmt::format("memory for exchange between ranks needs {} MiB, which are not free on GPU {} of rank {}",
@@ -148,17 +188,34 @@ absl::Status CudaRanks::ConnectPeers() {
     if (absl::Status status = Check(result, rank, "allocating memory that other GPUs access"); !status.ok())
       return status;
   }
-  if (absl::Status status = CheckPairs(); !status.ok())
-    return status;
-  return FillPeers();
+  return absl::OkStatus();
+}
+
+// Maps the exchange memory of the ranks of the stage that are in other processes.
+absl::Status CudaRanks::ImportPeers(std::span<const OwnedFile> files) {
+  const uint32_t own = processes_->rank(), first = first_of_stage(own);
+  api_->ContextSetCurrent(gpus_[own].context);
+  for (uint32_t rank = first; rank < first + of_stage_; ++rank) {
+    if (rank == own)
+      continue;
+    exchange_[rank] = std::make_unique<CudaPeerMemory>(*api_);
+    if (absl::Status status =
+            Check(exchange_[rank]->Import(gpus_[rank], GpusOfStage(first), exchange_bytes(), files[rank]), own,
+                  fmt::format("mapping memory of GPU {}, which the process of rank {} has allocated",
+                              gpus_[rank].ordinal, rank));
+        !status.ok())
+      return status;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CudaRanks::CheckPairs() const {
+  auto address = [&](uint32_t rank) { return exchange_[rank] ? exchange_[rank]->address() : 0; };
   for (uint32_t from = 0; from < size(); ++from)
     for (uint32_t to = 0; to < size(); ++to)
       if (from != to && first_of_stage(from) == first_of_stage(to))
         if (absl::Status status =
-                CheckPeerAccess(*api_, gpus_[from], gpus_[to], exchange_[from]->address(), exchange_[to]->address());
+                CheckPeerAccess(*api_, gpus_[from], gpus_[to], address(from), address(to), processes_);
             !status.ok())
           return status;
   return absl::OkStatus();
@@ -173,6 +230,8 @@ absl::Status CudaRanks::FillPeers() {
       static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(group_->timeout()).count());
   for (uint32_t rank = 0; rank < size(); ++rank) {
     const RankGpu &gpu = gpus_[rank];
+    if (!gpu.is_here())
+      continue;
     api_->ContextSetCurrent(gpu.context);
     // A table counts the ranks of its stage.
     for (uint32_t i = 0; i < of_stage_; ++i)
@@ -189,38 +248,64 @@ absl::Status CudaRanks::FillPeers() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Nccl>> CudaRanks::ConnectNccl(std::span<const RankGpu> gpus,
-                                                             const std::string &why) const {
+absl::StatusOr<std::unique_ptr<Nccl>> CudaRanks::OpenNccl(const std::string &why) const {
   absl::StatusOr<std::unique_ptr<Nccl>> opened = Nccl::Open(nccl_path_);
-  if (!opened.ok())
-    return absl::Status(
-        opened.status().code(),
-        fmt::format("the ranks need NCCL because {}, but {}", why, std::string(opened.status().message())) +
-            (backend_ == DistributedBackend::kNccl ? ", or use --distributed-backend peer" : ""));
-  if (absl::Status status = (*opened)->Connect(
-          *api_, gpus, std::max<Clock::duration>(group_->timeout(), std::chrono::minutes(1)), group_->timeout());
-      !status.ok()) {
-    (*opened)->Abort();
+  if (opened.ok())
+    return opened;
+  return absl::Status(
+      opened.status().code(),
+      fmt::format("the ranks need NCCL because {}, but {}", why, std::string(opened.status().message())) +
+          (backend_ == DistributedBackend::kNccl ? ", or use --distributed-backend peer" : ""));
+}
+
+// Connects `count` ranks from `first` on. Returns null if none of them is in this process.
+absl::StatusOr<std::unique_ptr<Nccl>> CudaRanks::ConnectNccl(uint32_t first, uint32_t count,
+                                                             const std::string &why) const {
+  absl::StatusOr<std::unique_ptr<Nccl>> opened = OpenNccl(why);
+  absl::StatusOr<std::string> id = opened.ok() ? (*opened)->MakeId() : opened.status();
+  if (absl::Status status = Agree(id.status()); !status.ok())
     return status;
+  if (processes_) { // that of the first rank
+    absl::StatusOr<std::vector<std::string>> ids = processes_->ExchangeTexts(*id);
+    if (!ids.ok())
+      return ids.status();
+    id = (*ids)[first];
+    if (id->size() != Nccl::kIdBytes)
+      return absl::InternalError(fmt::format("rank {} has sent an id of NCCL that is not valid", first));
   }
-  return opened;
+  const std::span<const RankGpu> gpus = std::span(gpus_).subspan(first, count);
+  absl::Status status;
+  if (std::ranges::none_of(gpus, &RankGpu::is_here))
+    opened->reset();
+  else
+    status = (*opened)->Connect(*api_, gpus, *id, std::max<Clock::duration>(group_->timeout(), std::chrono::minutes(1)),
+                                group_->timeout());
+  status = Agree(status);
+  if (status.ok())
+    return opened;
+  if (*opened)
+    (*opened)->Abort();
+  return status;
 }
 
 // Connects the ranks of each stage.
 absl::Status CudaRanks::ConnectCollectives() {
+  absl::Status status;
   for (uint32_t rank = 0; rank < size() && gathered_bytes() > 0; ++rank) {
+    if (!gpus_[rank].is_here())
+      continue;
     api_->ContextSetCurrent(gpus_[rank].context);
-    if (absl::Status status =
-            Check(api_->MemAlloc(&gathered_[rank], gathered_bytes()), rank, "allocating memory for what ranks gather");
-        !status.ok())
-      return status;
+    status.Update(
+        Check(api_->MemAlloc(&gathered_[rank], gathered_bytes()), rank, "allocating memory for what ranks gather"));
   }
+  if (status = Agree(status); !status.ok())
+    return status;
   for (uint32_t first = 0; first < size(); first += of_stage_) {
-    absl::StatusOr<std::unique_ptr<Nccl>> connected = ConnectNccl(GpusOfStage(first), why_nccl_);
+    absl::StatusOr<std::unique_ptr<Nccl>> connected = ConnectNccl(first, of_stage_, why_nccl_);
     if (!connected.ok())
       return connected.status();
     nccl_.push_back(*std::move(connected));
-    if (absl::Status status = nccl_.back()->CheckCollectives(*api_); !status.ok())
+    if (status = Agree(nccl_.back() ? nccl_.back()->CheckCollectives(*api_) : absl::OkStatus()); !status.ok())
       return status;
   }
   return absl::OkStatus();
@@ -228,7 +313,7 @@ absl::Status CudaRanks::ConnectCollectives() {
 
 absl::Status CudaRanks::ConnectStages() {
   if (stages_->Uses(RowsTransport::kNccl)) {
-    absl::StatusOr<std::unique_ptr<Nccl>> connected = ConnectNccl(gpus_, kNcclIsWanted);
+    absl::StatusOr<std::unique_ptr<Nccl>> connected = ConnectNccl(0, size(), kNcclIsWanted);
     if (!connected.ok())
       return connected.status();
     messages_ = *std::move(connected);
@@ -248,7 +333,8 @@ std::string CudaRanks::Describe() const {
     ways.emplace_back("peer memory");
   if (between_stages(RowsTransport::kHostMemory))
     ways.emplace_back("host memory");
-  if (const Nccl *nccl = messages_ ? messages_.get() : nccl_.empty() ? nullptr : nccl_[0].get())
+  auto here = std::ranges::find_if(nccl_, [](const auto &nccl) { return nccl != nullptr; });
+  if (const Nccl *nccl = messages_ ? messages_.get() : here == nccl_.end() ? nullptr : here->get())
     ways.push_back("NCCL " + nccl->Version());
   return fmt::format("GPUs {} through {}", ordinals, fmt::join(ways, " and "));
 }
@@ -333,7 +419,8 @@ template <class Query> absl::Status CudaRanks::Poll(uint32_t rank, int64_t step,
 
 void CudaRanks::AbortNccl() {
   for (const std::unique_ptr<Nccl> &nccl : nccl_)
-    nccl->Abort();
+    if (nccl)
+      nccl->Abort();
   if (messages_)
     messages_->Abort();
 }
@@ -373,15 +460,16 @@ void CudaRanks::Close(uint32_t rank) {
 
 void CudaRanks::CloseAll() {
   for (const std::unique_ptr<Nccl> &nccl : nccl_)
-    nccl->Close(*api_);
+    if (nccl)
+      nccl->Close(*api_);
   if (messages_)
     messages_->Close(*api_);
   if (stages_)
     stages_->Close(IsStuck());
   for (uint32_t rank = 0; rank < size(); ++rank) {
-    if (!gpus_[rank].context)
-      continue;
     ClosePeers(rank);
+    if (!gpus_[rank].is_here())
+      continue;
     if (gathered_[rank] && !IsStuck())
       api_->MemFree(gathered_[rank]);
     gathered_[rank] = 0;
@@ -398,7 +486,8 @@ void CudaRanks::ClosePeers(uint32_t rank) {
       exchange_[rank]->Leak();
     return;
   }
-  api_->ContextSetCurrent(gpus_[rank].context);
+  if (gpus_[rank].is_here())
+    api_->ContextSetCurrent(gpus_[rank].context);
   exchange_[rank].reset();
   if (tables_[rank])
     api_->MemFree(tables_[rank]);

@@ -105,7 +105,7 @@ absl::Status RowsChannel::OpenPeerMemory() {
   Pointer read = 0; // what the sender reads from the inbox
   if (absl::Status status = Check(api_.MemAlloc(&read, kPeerCheckBytes), from_, "allocating memory"); !status.ok())
     return status;
-  absl::Status status = CheckPeerAccess(api_, sender(), receiver(), read, peer_->address());
+  absl::Status status = CheckPeerAccess(api_, sender(), receiver(), read, peer_->address(), /*processes=*/nullptr);
   api_.ContextSetCurrent(sender().context);
   api_.MemFree(read);
   return status;

@@ -1,4 +1,5 @@
-// A libcuda.so.1 for tests on machines without a GPU. Device memory is host memory, and copies are made at once.
+// A libcuda.so.1 for tests on machines without a GPU. Device memory is host memory, and copies are made at once. Memory
+// that is exported to other processes is theirs, too.
 // Kernels run when they are launched (FAKE_KERNELS, see fake_kernels.h) or do nothing. The parameters of kernels are
 // read from the cubin. Environment variables:
 //   FAKE_GPUS          number of GPUs (1)
@@ -6,6 +7,7 @@
 //   FAKE_MEMORY        bytes of memory of each
 //   FAKE_NO_PEER=0:1   GPU 0 cannot access the memory of GPU 1
 //   FAKE_BROKEN=0:1    GPU 0 says that it can, but what it writes there is lost and what it reads is zeros
+//   FAKE_NO_EXPORT=1   memory cannot be shared with other processes
 //   FAKE_STUCK=1       what GPU 1 is given never ends; 1:kernel: from its first kernel on. Nor does what waits for it
 //                      with an event
 //   FAKE_FAILED=1:0:R  GPU 1 has waited for rank 0 in vain in round R of the exchange
@@ -29,6 +31,8 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -230,7 +234,15 @@ Result cuDeviceGetName(char *name, int size, int) {
 }
 Result cuDeviceGetAttribute(int *value, int attribute, int) {
   int chip = Number("FAKE_CHIP", 90);
-  *value = attribute == 75 ? chip / 10 : attribute == 76 ? chip % 10 : 1;
+  constexpr int kSharesMemoryFiles = 103;
+  *value = attribute == kSharesMemoryFiles ? std::getenv("FAKE_NO_EXPORT") == nullptr
+           : attribute == 75               ? chip / 10
+           : attribute == 76               ? chip % 10
+                                           : 1;
+  return kOk;
+}
+Result cuDeviceGetPCIBusId(char *text, int size, int device) {
+  std::snprintf(text, static_cast<size_t>(size), "0000:%02x:00.0", device + 1);
   return kOk;
 }
 Result cuDeviceCanAccessPeer(int *can, int from, int to) {
@@ -277,8 +289,8 @@ Result cuMemFree_v2(Pointer memory) {
   fake::Free(reinterpret_cast<void *>(memory));
   return kOk;
 }
-// Virtual memory management: a handle is the GPU and the size. Addresses are reserved by allocating the memory when it
-// is mapped, so cuMemAddressReserve() gives a number.
+// Virtual memory management: a handle is a file in memory, which ends with the number of its GPU. It is mapped over the
+// memory that cuMemAddressReserve() has allocated.
 struct AllocationProperties {
   int type, handle_types, location_type, gpu;
   void *security;
@@ -289,8 +301,10 @@ struct AccessDescription {
 };
 struct Physical {
   size_t bytes;
-  int gpu;
+  int gpu, file;
+  bool is_exported;
 };
+constexpr int kFileHandle = 1;
 Result cuMemGetAllocationGranularity(size_t *granularity, const AllocationProperties *, int) {
   *granularity = 65536;
   return kOk;
@@ -309,16 +323,44 @@ Result cuMemCreate(uint64_t *handle, size_t bytes, const AllocationProperties *p
   std::lock_guard lock(mutex);
   if (bytes > Memory() - used[properties->gpu])
     return kOutOfMemory;
-  *handle = reinterpret_cast<uint64_t>(new Physical{bytes, properties->gpu});
+  const int file = memfd_create("fake GPU", MFD_CLOEXEC);
+  const std::vector<std::byte> nans(bytes, std::byte{0xff});
+  if (pwrite(file, nans.data(), bytes, 0) != static_cast<ssize_t>(bytes) ||
+      pwrite(file, &properties->gpu, sizeof(int), static_cast<off_t>(bytes)) != sizeof(int))
+    return kOutOfMemory;
+  *handle =
+      reinterpret_cast<uint64_t>(new Physical{bytes, properties->gpu, file, properties->handle_types == kFileHandle});
   return kOk;
 }
 Result cuMemRelease(uint64_t handle) {
-  delete reinterpret_cast<Physical *>(handle);
+  auto *physical = reinterpret_cast<Physical *>(handle);
+  close(physical->file);
+  delete physical;
+  return kOk;
+}
+Result cuMemExportToShareableHandle(void *file, uint64_t handle, int type, unsigned long long) {
+  const Physical &physical = *reinterpret_cast<const Physical *>(handle);
+  if (type != kFileHandle || !physical.is_exported)
+    return kInvalidValue;
+  const int copy = dup(physical.file);
+  std::memcpy(file, &copy, sizeof copy);
+  return kOk;
+}
+Result cuMemImportFromShareableHandle(uint64_t *handle, void *given, int type) {
+  const int file = dup(static_cast<int>(reinterpret_cast<intptr_t>(given)));
+  const off_t bytes = lseek(file, 0, SEEK_END) - static_cast<off_t>(sizeof(int));
+  int gpu = 0;
+  if (type != kFileHandle || bytes <= 0 || pread(file, &gpu, sizeof gpu, bytes) != sizeof gpu)
+    return kInvalidValue;
+  *handle = reinterpret_cast<uint64_t>(new Physical{static_cast<size_t>(bytes), gpu, file, true});
   return kOk;
 }
 Result cuMemMap(Pointer address, size_t bytes, size_t, uint64_t handle, unsigned long long) {
   std::lock_guard lock(mutex);
   const Physical &physical = *reinterpret_cast<const Physical *>(handle);
+  if (bytes != physical.bytes || mmap(reinterpret_cast<void *>(address), bytes, PROT_READ | PROT_WRITE,
+                                      MAP_SHARED | MAP_FIXED, physical.file, 0) == MAP_FAILED)
+    return kInvalidValue;
   allocated[address] = {bytes, physical.gpu, true, {}};
   used[physical.gpu] += bytes;
   return kOk;
@@ -329,8 +371,9 @@ Result cuMemSetAccess(Pointer address, size_t, const AccessDescription *access, 
     allocated.at(address).by.push_back(access[i].gpu);
   return kOk;
 }
-Result cuMemUnmap(Pointer address, size_t) {
+Result cuMemUnmap(Pointer address, size_t bytes) {
   std::lock_guard lock(mutex);
+  mmap(reinterpret_cast<void *>(address), bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   const Allocation &found = allocated.at(address);
   used[found.gpu] -= found.bytes;
   allocated.erase(address);
