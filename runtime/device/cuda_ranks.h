@@ -80,6 +80,8 @@ public:
   bool IsStuck();
 
 private:
+  static constexpr const char *kNcclIsWanted = "--distributed-backend is nccl";
+
   absl::Status Check(cuda_driver::Result result, uint32_t rank, std::string_view doing) const;
   // The GPUs of the stage whose first rank is given.
   std::span<const RankGpu> GpusOfStage(uint32_t first) const { return std::span(gpus_).subspan(first, of_stage_); }

@@ -4,6 +4,7 @@
 // read from the cubin. Environment variables:
 //   FAKE_GPUS          number of GPUs (1)
 //   FAKE_CHIP          their chip ("90")
+//   FAKE_FIRST_GPU     number of the first one on the PCI bus (0)
 //   FAKE_MEMORY        bytes of memory of each
 //   FAKE_NO_PEER=0:1   GPU 0 cannot access the memory of GPU 1
 //   FAKE_BROKEN=0:1    GPU 0 says that it can, but what it writes there is lost and what it reads is zeros
@@ -242,7 +243,7 @@ Result cuDeviceGetAttribute(int *value, int attribute, int) {
   return kOk;
 }
 Result cuDeviceGetPCIBusId(char *text, int size, int device) {
-  std::snprintf(text, static_cast<size_t>(size), "0000:%02x:00.0", device + 1);
+  std::snprintf(text, static_cast<size_t>(size), "0000:%02x:00.0", Number("FAKE_FIRST_GPU", 0) + device + 1);
   return kOk;
 }
 Result cuDeviceCanAccessPeer(int *can, int from, int to) {
