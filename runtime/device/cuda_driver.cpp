@@ -31,6 +31,8 @@ absl::StatusOr<const Api *> LoadDriver() {
     find(loaded.MemFree, "cuMemFree_v2");
     find(loaded.MemAllocHost, "cuMemAllocHost_v2");
     find(loaded.MemFreeHost, "cuMemFreeHost");
+    find(loaded.MemHostRegister, "cuMemHostRegister_v2");
+    find(loaded.MemHostUnregister, "cuMemHostUnregister");
     find(loaded.MemcpyToDeviceAsync, "cuMemcpyHtoDAsync_v2");
     find(loaded.MemcpyToHostAsync, "cuMemcpyDtoHAsync_v2");
     find(loaded.MemcpyOnDeviceAsync, "cuMemcpyDtoDAsync_v2");
@@ -47,6 +49,8 @@ absl::StatusOr<const Api *> LoadDriver() {
     find(loaded.EventSynchronize, "cuEventSynchronize");
     find(loaded.EventQuery, "cuEventQuery");
     find(loaded.EventDestroy, "cuEventDestroy_v2");
+    find(loaded.IpcGetEventHandle, "cuIpcGetEventHandle");
+    find(loaded.IpcOpenEventHandle, "cuIpcOpenEventHandle");
     find(loaded.StreamBeginCapture, "cuStreamBeginCapture_v2");
     find(loaded.StreamEndCapture, "cuStreamEndCapture");
     find(loaded.GraphInstantiate, "cuGraphInstantiateWithFlags");

@@ -28,7 +28,8 @@ inline constexpr int kSharesMemoryFiles = 103; // CU_DEVICE_ATTRIBUTE_HANDLE_TYP
 inline constexpr int kMaxDynamicSharedBytes = 8, kPreferredCarveout = 9, kNonPortableClusterAllowed = 14;
 inline constexpr int kAttributeCluster = 4, kAttributeDependentLaunch = 6;
 inline constexpr unsigned kStreamNonBlocking = 1;
-inline constexpr unsigned kEventBlockingSync = 1, kEventDisableTiming = 2;
+inline constexpr unsigned kEventBlockingSync = 1, kEventDisableTiming = 2, kEventInterprocess = 4;
+inline constexpr unsigned kPortableHostMemory = 1; // pinned for all contexts
 inline constexpr int kCaptureThreadLocal = 1;
 
 struct alignas(64) TensorMap {
@@ -89,6 +90,11 @@ struct AccessDescription {
 inline constexpr int kFileHandle = 1; // CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR
 inline constexpr int kPinnedAllocation = 1, kDeviceLocation = 1, kReadWriteAccess = 3;
 
+// CUipcEventHandle
+struct IpcEventHandle {
+  char bytes[64];
+};
+
 struct Api {
   Result (*Init)(unsigned);
   Result (*GetErrorString)(Result, const char **);
@@ -106,6 +112,8 @@ struct Api {
   Result (*MemFree)(Pointer);
   Result (*MemAllocHost)(void **, size_t);
   Result (*MemFreeHost)(void *);
+  Result (*MemHostRegister)(void *, size_t, unsigned);
+  Result (*MemHostUnregister)(void *);
   // The functions of virtual memory management, for guard pages and for memory that several GPUs access. Null if the
   // driver lacks them.
   Result (*MemGetAllocationGranularity)(size_t *, const AllocationProperties *, int);
@@ -135,6 +143,8 @@ struct Api {
   Result (*EventSynchronize)(Event);
   Result (*EventQuery)(Event);
   Result (*EventDestroy)(Event);
+  Result (*IpcGetEventHandle)(IpcEventHandle *, Event);
+  Result (*IpcOpenEventHandle)(Event *, IpcEventHandle);
   Result (*StreamBeginCapture)(Stream, int);
   Result (*StreamEndCapture)(Stream, Graph *);
   Result (*GraphInstantiate)(GraphExec *, Graph, unsigned long long);

@@ -2,6 +2,7 @@
 
 #include "fmt/format.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <functional>
 #include <utility>
@@ -36,10 +37,12 @@ absl::Status CheckOfRank(const Api &api, const RankGpu &gpu, uint32_t rank, Resu
 std::string WhyNoPeerAccess(const Api &api, std::span<const RankGpu> gpus) {
   if (!api.MemSetAccess)
     return "the driver has no virtual memory management";
+  // All processes find the same.
+  const bool is_shared = std::ranges::any_of(gpus, [](const RankGpu &gpu) { return !gpu.is_here(); });
   for (const RankGpu &gpu : gpus) {
     int shares = 0;
-    if (!gpu.is_here() && (!api.MemImport || !api.MemExport ||
-                           api.DeviceGetAttribute(&shares, kSharesMemoryFiles, gpu.device) != 0 || !shares))
+    if (is_shared && (!api.MemImport || !api.MemExport ||
+                      api.DeviceGetAttribute(&shares, kSharesMemoryFiles, gpu.device) != 0 || !shares))
       return fmt::format("the memory of GPU {} cannot be shared with other processes", gpu.ordinal);
   }
   for (const RankGpu &from : gpus)

@@ -106,12 +106,7 @@ absl::Status CudaRanks::Choose(const plan::Target &target) {
     fmt::print(stderr, "inlay: {}, so the ranks exchange with NCCL, which takes longer for small steps\n", no_access);
   if (!HasStages())
     return absl::OkStatus();
-  if (processes_)
-    return absl::UnimplementedError(
-        fmt::format("ranks in processes of their own run one stage on GPUs, but the bundle has {} "
-                    "(--pipeline-parallel-size); start one process, which runs all ranks",
-                    size() / of_stage_));
-  stages_ = std::make_unique<CudaStages>(*group_, *api_, gpus_, of_stage_);
+  stages_ = std::make_unique<CudaStages>(*group_, *api_, gpus_, of_stage_, processes_);
   return stages_->Choose(target, backend_);
 }
 

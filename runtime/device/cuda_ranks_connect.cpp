@@ -189,7 +189,7 @@ absl::Status CudaRanks::ConnectStages() {
     if (!connected.ok())
       return connected.status();
     messages_ = *std::move(connected);
-    if (absl::Status status = messages_->CheckMessages(*api_, of_stage_); !status.ok())
+    if (absl::Status status = Agree(messages_->CheckMessages(*api_, of_stage_)); !status.ok())
       return status;
   }
   return stages_->Connect(messages_.get());

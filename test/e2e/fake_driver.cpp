@@ -90,12 +90,16 @@ size_t Memory() {
 }
 
 // Handles live to the end of the process. The runtime leaves those of a GPU that does not answer.
-Result MakeHandle(Handle *handle) {
+Handles &MakeHandleOf(int gpu) {
   static std::deque<Handles> made;
+  std::lock_guard lock(mutex);
+  return made.emplace_back(gpu);
+}
+
+Result MakeHandle(Handle *handle) {
   if (!current)
     return kInvalidContext;
-  std::lock_guard lock(mutex);
-  *handle = &made.emplace_back(current->gpu);
+  *handle = &MakeHandleOf(current->gpu);
   return kOk;
 }
 
@@ -392,6 +396,15 @@ Result cuMemFreeHost(void *memory) {
   std::free(memory);
   return kOk;
 }
+Result cuMemHostRegister_v2(void *memory, size_t, unsigned flags) {
+  constexpr unsigned kPortable = 1;
+  std::lock_guard lock(mutex);
+  return flags == kPortable && pinned.insert(memory).second ? kOk : kInvalidValue;
+}
+Result cuMemHostUnregister(void *memory) {
+  std::lock_guard lock(mutex);
+  return pinned.erase(memory) == 1 ? kOk : kInvalidValue;
+}
 Result cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t bytes, Handle stream) {
   Result result = CheckStream(stream);
   return result ? result : Copy(to, reinterpret_cast<Pointer>(from), bytes);
@@ -488,6 +501,23 @@ Result cuStreamEndCapture(Handle, Handle *graph) {
 }
 Result cuEventCreate(Handle *event, unsigned) { return MakeHandle(event); }
 Result cuEventDestroy_v2(Handle event) { return FreeHandle(event); }
+// An event of another process is recorded there. The runtime waits for it only afterwards.
+struct IpcEventHandle {
+  int gpu;
+  char unused[60];
+};
+Result cuIpcGetEventHandle(IpcEventHandle *handle, Handle event) {
+  *handle = {GpuOf(event), {}};
+  return kOk;
+}
+Result cuIpcOpenEventHandle(Handle *event, IpcEventHandle handle) {
+  if (!current)
+    return kInvalidContext;
+  Handles &opened = MakeHandleOf(handle.gpu);
+  opened.is_recorded = true;
+  *event = &opened;
+  return kOk;
+}
 Result cuEventRecord(Handle event, Handle stream) {
   if (Result result = CheckStream(stream); result || GpuOf(event) != GpuOf(stream))
     return result ? result : kInvalidHandle;

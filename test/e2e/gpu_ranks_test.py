@@ -39,6 +39,9 @@ RUNS = [
 RUNS_OF_PROCESSES = [
     ("two ranks", "peer memory", ("--distributed-backend", "peer"), {}),
     ("two ranks", "NCCL 2.28.9", ("--distributed-backend", "nccl"), {}),
+    ("two stages", "peer memory", (), {}),
+    ("two stages", "host memory", (), {"FAKE_NO_PEER": "0:1"}),
+    ("two stages of two ranks", "NCCL 2.28.9", ("--distributed-backend", "nccl"), {}),
 ]
 
 
