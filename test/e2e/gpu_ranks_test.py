@@ -185,6 +185,8 @@ def processes_fail(t: tools.Tools, machine: Machine, bundle: pathlib.Path, libra
          ("--distributed-backend", "peer"), {"FAKE_NO_EXPORT": "1"}, {}),
         ("no NCCL", "the ranks need NCCL because --distributed-backend is nccl", ("--distributed-backend", "nccl", "--nccl", t.scratch / "no"),
          {}, {}),
+        ("a rank that does not deliver", "step 1 has failed: rank 1: rank 0 has not delivered its part of '", ("--distributed-backend", "peer"),
+         {"FAKE_FAILED": "1:0:1"}, {}),
         ("other GPUs", "the list of GPUs (CUDA_VISIBLE_DEVICES) is 0000:03:00.0, 0000:04:00.0 on rank 1, but 0000:01:00.0, 0000:02:00.0 on rank 0",
          (), {}, {1: {"FAKE_FIRST_GPU": "2"}}),
     ]:
