@@ -75,33 +75,29 @@ absl::Status ModelRanks::OpenRank(std::shared_ptr<const Bundle> bundle, const En
                                   const DeviceWrapper &wrap) {
   EngineOptions own = options;
   own.threads = ThreadsOfRank(options.threads, bundle->plan().ranks());
-  RankLinks links;
-  if (bundle->plan().ranks() > 1 || options.process.ranks > 1) {
-    absl::StatusOr<std::unique_ptr<RankProcesses>> processes = ConnectProcesses(*bundle, options.process);
-    if (!processes.ok())
-      return processes.status();
-    processes_ = *std::move(processes);
-    group_ = GroupOfProcesses(*processes_, TimeoutOf(options));
-    links = LinksOfProcess(bundle->plan(), *processes_, group_);
-    gpus_ = MakeGpus(bundle->plan(), options);
-    links.gpus = gpus_.get();
-    is_ready_ = std::vector<std::atomic<bool>>(ranks());
-    steps_done_ = std::vector<std::atomic<int64_t>>(ranks());
-  }
-  absl::StatusOr<std::unique_ptr<LoadedModel>> model = LoadedModel::Open(bundle, own, wrap, std::move(links));
-  absl::Status status = model.status();
-  if (!processes_ && !status.ok())
+  auto open = [&](RankLinks links) {
+    absl::StatusOr<std::unique_ptr<LoadedModel>> model = LoadedModel::Open(bundle, own, wrap, std::move(links));
+    if (model.ok())
+      models_.push_back(*std::move(model));
+    return model.status();
+  };
+  if (bundle->plan().ranks() == 1 && options.process.ranks == 1)
+    return open({});
+  absl::StatusOr<std::unique_ptr<RankProcesses>> processes = ConnectProcesses(*bundle, options.process);
+  if (!processes.ok())
+    return processes.status();
+  processes_ = *std::move(processes);
+  group_ = GroupOfProcesses(*processes_, TimeoutOf(options));
+  gpus_ = MakeGpus(bundle->plan(), options);
+  is_ready_ = std::vector<std::atomic<bool>>(ranks());
+  steps_done_ = std::vector<std::atomic<int64_t>>(ranks());
+  RankLinks links = LinksOfProcess(bundle->plan(), *processes_, group_);
+  links.gpus = gpus_.get();
+  absl::Status status = open(std::move(links));
+  if (!status.ok() && processes_->rank() > 0)
+    status = absl::Status(status.code(), fmt::format("rank {}: {}", processes_->rank(), std::string(status.message())));
+  if (status = processes_->Agree(status); !status.ok())
     return status;
-  if (processes_) {
-    if (!status.ok() && processes_->rank() > 0)
-      status =
-          absl::Status(status.code(), fmt::format("rank {}: {}", processes_->rank(), std::string(status.message())));
-    if (status = processes_->Agree(status); !status.ok())
-      return status;
-  }
-  models_.push_back(*std::move(model));
-  if (!processes_)
-    return absl::OkStatus();
   if (status = CheckEqual(*processes_,
                           {{"the target (--target)", first().target_name()},
                            {"--distributed-backend", options.distributed_backend},

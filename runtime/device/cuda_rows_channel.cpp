@@ -176,10 +176,12 @@ absl::Status RowsChannel::OpenEventsOf(uint32_t other, const std::string &handle
     IpcEventHandle handle;
     handles.copy(handle.bytes, sizeof handle, i * sizeof handle);
     Event &event = other == from_ ? slots_[i].delivered : slots_[i].taken;
-    if (absl::Status status = Check(api_.IpcOpenEventHandle(&event, handle), other == from_ ? to_ : from_,
-                                    fmt::format("opening an event of rank {}", other));
+    // GPUs without peer access may not be able to.
+    if (absl::Status status =
+            Check(api_.IpcOpenEventHandle(&event, handle), other == from_ ? to_ : from_, "opening an event");
         !status.ok())
-      return status;
+      return absl::Status(status.code(), fmt::format("{} of GPU {} of rank {}; start one process, which runs all ranks",
+                                                     std::string(status.message()), gpus_[other].ordinal, other));
   }
   return absl::OkStatus();
 }
