@@ -13,6 +13,12 @@ if(INLAY_SANITIZE)
   target_compile_options(inlay_flags INTERFACE -fsanitize=${INLAY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(inlay_flags INTERFACE -fsanitize=${INLAY_SANITIZE})
 endif()
+# Options of GoogleTest programs and of their precompiled header. Test code is compiled without optimization, because it
+# runs briefly and takes long to compile, and without coverage, which guides fuzzers only.
+set(INLAY_TEST_OPTIONS -O0)
+if(INLAY_SANITIZE MATCHES "fuzzer-no-link")
+  list(APPEND INLAY_TEST_OPTIONS -fno-sanitize=fuzzer-no-link)
+endif()
 
 # inlay_separate_sources(file...): sources that are compiled alone in unity builds, because others of their target define
 # the same names in anonymous namespaces. Unity builds instantiate templates once per unit instead of once per file.
@@ -39,24 +45,36 @@ function(inlay_precompile_headers)
   add_library(inlay_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/pch.cpp)
   target_link_libraries(inlay_pch PRIVATE inlay_flags ${deps})
   target_precompile_headers(inlay_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.h)
+  if(INLAY_SANITIZE)
+    add_library(inlay_cold_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/pch.cpp)
+    target_link_libraries(inlay_cold_pch PRIVATE inlay_flags ${deps})
+    target_compile_options(inlay_cold_pch PRIVATE -O0)
+    target_precompile_headers(inlay_cold_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.h)
+  endif()
   if(INLAY_BUILD_TESTS)
     add_library(inlay_test_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/test_pch.cpp)
     target_link_libraries(inlay_test_pch PRIVATE inlay_flags ${deps} GTest::gtest_main GTest::gmock)
-    target_compile_options(inlay_test_pch PRIVATE -O0)
+    target_compile_options(inlay_test_pch PRIVATE ${INLAY_TEST_OPTIONS})
     target_precompile_headers(inlay_test_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/test_pch.h)
   endif()
 endfunction()
 
-# inlay_internal_library(NAME SOURCES file... [DEPS target...]): a library without MLIR that only tools use.
+# inlay_internal_library(NAME [COLD] SOURCES file... [DEPS target...]): a library without MLIR that only tools use. With
+# COLD, sanitizer presets compile it without optimization, which takes half the time, because tests spend little time in it.
 function(inlay_internal_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "COLD" "" "SOURCES;DEPS" ${ARGN})
   inlay_dependencies(deps ${ARG_DEPS})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_link_libraries(${name} PUBLIC inlay_flags ${deps})
-  target_precompile_headers(${name} REUSE_FROM inlay_pch)
+  if(ARG_COLD AND INLAY_SANITIZE)
+    target_compile_options(${name} PRIVATE -O0)
+    target_precompile_headers(${name} REUSE_FROM inlay_cold_pch)
+  else()
+    target_precompile_headers(${name} REUSE_FROM inlay_pch)
+  endif()
 endfunction()
 
-# inlay_library(NAME SOURCES file... [DEPS target...]): a library without MLIR. The libraries in runtime/ and formats/
+# inlay_library(NAME [COLD] SOURCES file... [DEPS target...]): a library without MLIR. The libraries in runtime/ and formats/
 # are installed for applications (InlayInstall.cmake).
 function(inlay_library name)
   inlay_internal_library(${name} ${ARGN})
@@ -89,13 +107,12 @@ function(inlay_tool name)
 endfunction()
 
 # inlay_test(NAME SOURCES file... [DEPS target...] [SHARDS count]): a GoogleTest program with one ctest entry, or one
-# per shard of a long test (NAME.0, NAME.1, ...). Test code is compiled without optimization, because it runs briefly
-# and takes long to compile.
+# per shard of a long test (NAME.0, NAME.1, ...).
 function(inlay_test name)
   cmake_parse_arguments(ARG "" "SHARDS" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE inlay_flags ${ARG_DEPS} GTest::gtest_main GTest::gmock)
-  target_compile_options(${name} PRIVATE -O0)
+  target_compile_options(${name} PRIVATE ${INLAY_TEST_OPTIONS})
   target_precompile_headers(${name} REUSE_FROM inlay_test_pch)
   if(NOT ARG_SHARDS)
     add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})

@@ -8,23 +8,24 @@
 // + 1.
 //
 // A block reads words that blocks of the same number push, so that blocks of one launch do not wait for each other.
-// All functions are called by all threads of a grid of one dimension, once in a kernel.
+// All functions are called by all threads of a grid, once in a kernel; push_piece and receive_piece may be called for
+// several pieces.
 #pragma once
 #include "peer_access.h"
 
 // As the host fills it: runtime/device/peer_table.h, which has a description of each field.
 struct PeerTable {
-  unsigned long long exchange[8];
-  unsigned long long round_bytes;
-  unsigned rank, ranks;
-  unsigned long long timeout_ns;
   unsigned round;
   unsigned arrived;
-  unsigned long long previous_bytes;
+  unsigned previous_words;
   unsigned failed;
   unsigned failed_round;
+  unsigned rank;
+  unsigned long long exchange[8];
+  unsigned long long round_bytes;
+  unsigned long long timeout_ns;
 };
-static_assert(sizeof(PeerTable) == 112, "runtime/device/peer_table.h has the same fields");
+static_assert(sizeof(PeerTable) == 104, "runtime/device/peer_table.h has the same fields");
 
 // Two halves of -0.0.
 constexpr unsigned poison = 0x80008000u;
@@ -109,20 +110,23 @@ template <int ranks> struct Round {
   unsigned number, rank;
   unsigned char *buffers[ranks]; // of this round, by rank
   unsigned char *own, *previous; // this rank's, and that of the round before
-  unsigned long long previous_bytes;
+  unsigned previous_words;
   bool failed; // a word did not arrive in time, now or in an earlier round: nothing more is sent or stored
 };
 template <int ranks> __device__ __forceinline__ Round<ranks> begin_round(PeerTable *table) {
   Round<ranks> round;
   round.table = table;
-  round.number = read_now(&table->round);
-  round.rank = read_now(&table->rank);
-  round.previous_bytes = read_now(&table->previous_bytes);
-  round.failed = read_now(&table->failed) != 0;
-  unsigned long long bytes = read_now(&table->round_bytes);
+  // One read of what kernels change: thousands of threads read it, all from one place of the cache that they share. What
+  // only the host writes stays in the cache of the multiprocessor.
+  uint4 state = poll_words(&table->round);
+  round.number = state.x;
+  round.rank = table->rank;
+  round.previous_words = state.z;
+  round.failed = state.w != 0;
+  unsigned long long bytes = table->round_bytes;
 #pragma unroll
   for (int t = 0; t < ranks; ++t) {
-    auto *exchange = reinterpret_cast<unsigned char *>(read_now(&table->exchange[t]));
+    auto *exchange = reinterpret_cast<unsigned char *>(table->exchange[t]);
     round.buffers[t] = exchange + round.number % 3 * bytes;
     if (t == static_cast<int>(round.rank)) {
       round.own = round.buffers[t];
@@ -131,9 +135,13 @@ template <int ranks> __device__ __forceinline__ Round<ranks> begin_round(PeerTab
   }
   return round;
 }
+__device__ __forceinline__ unsigned block_number() {
+  return blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
+}
+__device__ __forceinline__ unsigned block_count() { return gridDim.x * gridDim.y * gridDim.z; }
 // Thread i of the grid, of n threads, takes words i, i + n and so on.
-__device__ __forceinline__ int first_word() { return static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); }
-__device__ __forceinline__ int next_word() { return static_cast<int>(gridDim.x * blockDim.x); }
+__device__ __forceinline__ int first_word() { return static_cast<int>(block_number() * blockDim.x + threadIdx.x); }
+__device__ __forceinline__ int next_word() { return static_cast<int>(block_count() * blockDim.x); }
 
 template <int ranks>
 __device__ __forceinline__ void push_to_all(const Round<ranks> &round, unsigned long long offset, uint4 words) {
@@ -141,9 +149,16 @@ __device__ __forceinline__ void push_to_all(const Round<ranks> &round, unsigned 
   for (int t = 0; t < ranks; ++t)
     push_words(round.buffers[t] + offset, words);
 }
+template <int ranks>
+__device__ __forceinline__ void push_to_others(const Round<ranks> &round, unsigned long long offset, uint4 words) {
+#pragma unroll
+  for (int t = 0; t < ranks; ++t)
+    if (t != static_cast<int>(round.rank))
+      push_words(round.buffers[t] + offset, words);
+}
 // Restores the poison in the buffer of the round before.
 template <int ranks> __device__ __forceinline__ void clear_previous(const Round<ranks> &round) {
-  for (unsigned long long i = first_word(); i < round.previous_bytes / 16; i += next_word())
+  for (unsigned i = first_word(); i < round.previous_words; i += next_word())
     reinterpret_cast<uint4 *>(round.previous)[i] = uint4{poison, poison, poison, poison};
 }
 // Fails the round when it has waited for the words of rank `from` for longer than the table allows, or when another
@@ -152,13 +167,13 @@ template <int ranks>
 __device__ __forceinline__ void check_time(Round<ranks> &round, unsigned long long &begin, int from) {
   unsigned long long now = global_time();
   begin = begin == 0 ? now : begin;
-  bool is_late = now - begin > read_now(&round.table->timeout_ns);
+  bool is_late = now - begin > round.table->timeout_ns;
   if (is_late && claim(&round.table->failed, static_cast<unsigned>(from) + 1))
     round.table->failed_round = round.number;
   round.failed = is_late || read_now(&round.table->failed) != 0;
 }
 // words[t] = what lies at `offset` + t * `stride` of this rank's buffer, for t < count, as soon as all of it has
-// arrived; it comes from rank t. The words are undefined if the round fails.
+// arrived; it comes from rank t. The words are undefined if the round fails. Words that are given have arrived.
 template <int ranks>
 __device__ __forceinline__ void receive(Round<ranks> &round, uint4 (&words)[ranks], unsigned long long offset,
                                         unsigned long long stride, int count = ranks) {
@@ -166,7 +181,7 @@ __device__ __forceinline__ void receive(Round<ranks> &round, uint4 (&words)[rank
   const unsigned char *from = round.own + offset;
 #pragma unroll
   for (int t = 0; t < ranks; ++t)
-    if (t < count)
+    if (t < count && !has_arrived(words[t]))
       words[t] = poll_words(from + t * stride);
   unsigned long long begin = 0;
   for (int spins = 1; !round.failed; ++spins) {
@@ -183,40 +198,57 @@ __device__ __forceinline__ void receive(Round<ranks> &round, uint4 (&words)[rank
       check_time(round, begin, missing);
   }
 }
+constexpr uint4 missing_words = {poison, poison, poison, poison};
+template <int ranks>
+__device__ __forceinline__ void receive_all(Round<ranks> &round, uint4 (&words)[ranks], unsigned long long offset,
+                                            unsigned long long stride, int count = ranks) {
+#pragma unroll
+  for (int t = 0; t < ranks; ++t)
+    words[t] = missing_words;
+  receive(round, words, offset, stride, count);
+}
+// The same of all ranks but this one, whose words are `own`, as they may be sent.
+template <int ranks>
+__device__ __forceinline__ void receive_others(Round<ranks> &round, uint4 (&words)[ranks], uint4 own,
+                                               unsigned long long offset, unsigned long long stride) {
+#pragma unroll
+  for (int t = 0; t < ranks; ++t)
+    words[t] = t == static_cast<int>(round.rank) ? own : missing_words;
+  receive(round, words, offset, stride);
+}
 // The number after the last round, a multiple of 3: the buffers rotate when the numbers start again.
 constexpr unsigned last_round = 0xffffffffu;
 // `bytes`: of the buffer that this round wrote. The last block to end says so to the next round.
 template <int ranks> __device__ __forceinline__ void end_round(const Round<ranks> &round, unsigned long long bytes) {
   __syncthreads(); // all threads have read the table
   PeerTable *table = round.table;
-  if (threadIdx.x != 0 || take_ticket(&table->arrived) != gridDim.x - 1)
+  if (threadIdx.x != 0 || take_ticket(&table->arrived) != block_count() - 1)
     return;
   table->arrived = 0;
-  table->previous_bytes = bytes;
+  table->previous_words = static_cast<unsigned>(bytes / 16);
   table->round = round.number + 1 == last_round ? 0 : round.number + 1;
 }
 
-// y[0..count) = the sum of x[0..count) of all ranks. Each rank pushes its elements to slot `rank` of all ranks, and
+// y[0..count) = the sum of x[0..count) of all ranks. Each rank pushes its elements to slot `rank` of all others, and
 // each rank sums them: one hop, and ranks - 1 times the bytes over each link.
 template <int ranks, typename T>
 __device__ __forceinline__ void all_reduce_one_shot(T *y, const T *x, PeerTable *table, int count) {
   constexpr int elements = elements_of_words<T>;
   const int words = ceil_div(count, elements);
   const unsigned long long slot = 16ull * words;
+  auto sent = [&](int i) { return load_sent(x + i * elements, count - i * elements); };
   // The first elements are on their way while the table is read.
-  uint4 sent = {0, 0, 0, 0};
+  uint4 first = {0, 0, 0, 0};
   if (first_word() < words)
-    sent = load_sent(x + first_word() * elements, count - first_word() * elements);
+    first = sent(first_word());
   Round<ranks> round = begin_round<ranks>(table);
-  for (int i = first_word(); i < words && !round.failed; i += next_word()) {
-    push_to_all(round, round.rank * slot + 16ull * i, sent);
-    if (int next = i + next_word(); next < words)
-      sent = load_sent(x + next * elements, count - next * elements);
-  }
+  for (int i = first_word(); i < words && !round.failed; i += next_word())
+    push_to_others(round, round.rank * slot + 16ull * i, i == first_word() ? first : sent(i));
   clear_previous(round);
   for (int i = first_word(); i < words && !round.failed; i += next_word()) {
-    uint4 received[ranks];
-    receive(round, received, 16ull * i, slot);
+    // The same thread has pushed these elements of x, which may be y.
+    uint4 received[ranks], own = i == first_word() ? first : sent(i);
+    receive_others(round, received, own, 16ull * i, slot);
     if (!round.failed)
       store_received(y + i * elements, sum_of_ranks<T>(received), count - i * elements);
   }
@@ -246,13 +278,13 @@ __device__ __forceinline__ void all_reduce_two_shot(T *y, const T *x, PeerTable 
   const int owned = static_cast<int>(round.rank) * part; // first word of this rank's part
   for (int i = first_word(); i < part && owned + i < words && !round.failed; i += next_word()) {
     uint4 received[ranks];
-    receive(round, received, 16ull * i, slot);
+    receive_all(round, received, 16ull * i, slot);
     if (!round.failed)
       push_to_all(round, (ranks + round.rank) * slot + 16ull * i, sum_of_ranks<T>(received));
   }
   for (int i = first_word(); i < part && !round.failed; i += next_word()) {
     uint4 received[ranks];
-    receive(round, received, ranks * slot + 16ull * i, slot, ceil_div(words - i, part));
+    receive_all(round, received, ranks * slot + 16ull * i, slot, ceil_div(words - i, part));
     // The same thread has read these elements of x, which may be y.
 #pragma unroll
     for (int p = 0; p < ranks; ++p)
@@ -279,7 +311,7 @@ __device__ __forceinline__ void all_gather(T *y, const T *x, PeerTable *table, i
   for (int i = first_word(); i < words && !round.failed; i += next_word()) {
     int row = i / row_words, column = i % row_words * elements;
     uint4 received[ranks];
-    receive(round, received, 16ull * i, slot, min(ranks, ceil_div(y_columns - column, columns)));
+    receive_all(round, received, 16ull * i, slot, min(ranks, ceil_div(y_columns - column, columns)));
 #pragma unroll
     for (int t = 0; t < ranks; ++t)
       if (int first = t * columns + column; first < y_columns && !round.failed)
@@ -288,3 +320,36 @@ __device__ __forceinline__ void all_gather(T *y, const T *x, PeerTable *table, i
   }
   end_round(round, ranks * slot);
 }
+
+// A tile of the sum over ranks of x[rows][columns] (tile.receive_sum), in pieces of 16 bytes of a row. A kernel begins
+// the round, pushes its pieces, clears the buffer of the round before, receives the pieces, and ends the round. `slot`
+// is what a rank has of the step in bytes, `offset` where the piece begins in x in elements; it lies at the same place
+// of a slot for each rank.
+//
+// `is_first`: whether the piece exists, and no other thread has it. A piece must be pushed once: a word that arrives
+// after another thread's has been read could be one of a later round.
+template <int ranks, typename T>
+__device__ __forceinline__ void push_piece(const Round<ranks> &round, const T *piece, long long slot, long long offset,
+                                           bool is_first) {
+  uint4 words;
+  memcpy(&words, piece, 16);
+  if (is_first && !round.failed)
+    push_to_others(round, round.rank * slot + offset * sizeof(T), without_poison<T>(words));
+}
+// piece[0..16 bytes) = the sum of the pieces of all ranks, of which this one has `own`; 0 where there is none or the
+// round fails.
+template <int ranks, typename T>
+__device__ __forceinline__ void receive_piece(Round<ranks> &round, T *piece, const T *own, long long slot,
+                                              long long offset, bool present) {
+  uint4 sum = {0, 0, 0, 0};
+  if (present) {
+    uint4 received[ranks], words;
+    memcpy(&words, own, 16);
+    receive_others(round, received, without_poison<T>(words), offset * sizeof(T), slot);
+    if (!round.failed)
+      sum = sum_of_ranks<T>(received);
+  }
+  memcpy(piece, &sum, 16);
+}
+// Whether all pieces of this thread have arrived. Otherwise it stores nothing.
+template <int ranks> __device__ __forceinline__ bool is_complete(const Round<ranks> &round) { return !round.failed; }

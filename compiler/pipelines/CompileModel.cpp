@@ -24,6 +24,7 @@
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/llm/Passes.h"
+#include "passes/tile_to_cuda/CreateKernel.h"
 #include "passes/tile_to_cuda/Pipelines.h"
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/step_sizes.h"
@@ -408,6 +409,29 @@ private:
     return success();
   }
 
+  static llvm::json::Object describeKernel(const CudaKernel &kernel) {
+    cuda::KernelOp op = kernel.op;
+    return llvm::json::Object{{"name", op.getSymName().str()},
+                              {"threads", static_cast<int64_t>(op.getThreads())},
+                              {"cluster", static_cast<int64_t>(op.getCluster())},
+                              {"shared_bytes", static_cast<int64_t>(op.getSharedBytes())},
+                              {"registers", kernel.registers},
+                              {"spill_bytes", kernel.spillBytes},
+                              {"nvrtc_ms", kernel.nvrtcMilliseconds}};
+  }
+
+  /// Adds what the kernel of `program` exchanges with other ranks, if it does.
+  static void describeExchange(tile::ProgramOp program, llvm::json::Object &entry) {
+    auto describe = [&](tile::CollectiveKind kind, int64_t bytes) {
+      entry["collective"] = tile::stringifyCollectiveKind(kind).str();
+      entry["exchange_bytes"] = bytes;
+    };
+    if (tile::CollectiveOp collective = tile::CollectiveOp::of(program))
+      describe(collective.getKind(), collective.getExchangeBytes(tile::targetOf(collective)));
+    if (tile::ReceiveSumOp sum = tile::ReceiveSumOp::of(program))
+      describe(tile::CollectiveKind::AllReduce, sum.getExchangeBytes());
+  }
+
   absl::Status compileForCuda(CompiledTarget &result, const std::string &target) {
     CudaOptions options;
     options.arch = target;
@@ -429,26 +453,23 @@ private:
     for (CudaKernel &kernel : compiled->kernels) {
       cuda::KernelOp op = kernel.op;
       std::string name = op.getSymName().str();
-      auto program = result.tiles->lookupSymbol<tile::ProgramOp>(name);
       if (request.emit == EmitStage::Cuda)
         out += kernel.source + "\n";
       if (request.emit == EmitStage::Ptx)
         out += kernel.ptx + "\n";
       if (without.dependentLaunch)
         op.setDependentLaunch(false);
-      result.kernels.push_back({program, op, {}});
-      result.manifestKernels.push_back(llvm::json::Object{{"name", name},
-                                                          {"threads", static_cast<int64_t>(op.getThreads())},
-                                                          {"cluster", static_cast<int64_t>(op.getCluster())},
-                                                          {"shared_bytes", static_cast<int64_t>(op.getSharedBytes())},
-                                                          {"registers", kernel.registers},
-                                                          {"spill_bytes", kernel.spillBytes},
-                                                          {"nvrtc_ms", kernel.nvrtcMilliseconds},
-                                                          {"traffic", describeTraffic(program)}});
-      if (tile::CollectiveOp collective = tile::CollectiveOp::of(program)) {
-        llvm::json::Object &entry = *result.manifestKernels.back().getAsObject();
-        entry["collective"] = tile::stringifyCollectiveKind(collective.getKind()).str();
-        entry["exchange_bytes"] = collective.getExchangeBytes(tile::targetOf(collective));
+      // An epilogue stands behind its kernel.
+      if (op->hasAttr(kEpilogueOfAttr)) {
+        result.kernels.back().epilogue = op;
+        (*result.manifestKernels.back().getAsObject())["epilogue"] = describeKernel(kernel);
+      } else {
+        auto program = result.tiles->lookupSymbol<tile::ProgramOp>(name);
+        result.kernels.push_back({program, op, {}});
+        llvm::json::Object entry = describeKernel(kernel);
+        entry["traffic"] = describeTraffic(program);
+        describeExchange(program, entry);
+        result.manifestKernels.push_back(std::move(entry));
       }
       std::string stem = llvm::formatv("kernels/{0}/{1}", target, name);
       bundle.files.emplace_back(stem + ".cu", std::move(kernel.source));

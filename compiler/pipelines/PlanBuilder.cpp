@@ -295,9 +295,9 @@ static flatbuffers::Offset<plan::Code> buildCode(flatbuffers::FlatBufferBuilder 
                                 maps ? maps.size() : 0);
 }
 
-/// What ranks do together; `kernel` is null where a communicator does it.
+/// What ranks do together; without a kernel, a communicator does it.
 static FailureOr<flatbuffers::Offset<plan::Collective>>
-buildCollective(flatbuffers::FlatBufferBuilder &fb, tile::CollectiveOp collective, cuda::KernelOp kernel) {
+buildCollective(flatbuffers::FlatBufferBuilder &fb, tile::CollectiveOp collective, const KernelFacts &facts) {
   tile::ViewType input = collective.getInput().getType();
   FailureOr<plan::DataType> type = dataType(collective, input.getElementType());
   if (failed(type))
@@ -307,8 +307,8 @@ buildCollective(flatbuffers::FlatBufferBuilder &fb, tile::CollectiveOp collectiv
                 static_cast<int>(tile::CollectiveKind::AllGather) == plan::CollectiveOp_AllGather);
   flatbuffers::Offset<plan::Code> code;
   uint64_t exchangeBytes = 0;
-  if (kernel) {
-    code = buildCode(fb, kernel);
+  if (facts.kernel) {
+    code = buildCode(fb, facts.kernel);
     exchangeBytes = static_cast<uint64_t>(collective.getExchangeBytes(tile::targetOf(collective)));
   }
   return plan::CreateCollective(
@@ -317,14 +317,30 @@ buildCollective(flatbuffers::FlatBufferBuilder &fb, tile::CollectiveOp collectiv
       gathers ? static_cast<uint32_t>(collective.getOutput().getType().getShape()[1]) : 0, code, exchangeBytes);
 }
 
+/// A sum over ranks and what follows it.
+static FailureOr<flatbuffers::Offset<plan::Collective>>
+buildCollective(flatbuffers::FlatBufferBuilder &fb, tile::ReceiveSumOp sum, const KernelFacts &facts) {
+  tile::ViewType rows = sum.getView().getType();
+  FailureOr<plan::DataType> type = dataType(sum, rows.getElementType());
+  if (failed(type))
+    return failure();
+  auto code = buildCode(fb, facts.kernel), epilogue = buildCode(fb, facts.epilogue);
+  return plan::CreateCollective(fb, plan::CollectiveOp_AllReduce, static_cast<plan::Extent>(*rows.getExtent()),
+                                static_cast<uint32_t>(rows.getShape()[1]), *type, /*peer=*/0, /*result_columns=*/0,
+                                code, static_cast<uint64_t>(sum.getExchangeBytes()), epilogue);
+}
+
 static FailureOr<flatbuffers::Offset<plan::Kernel>> buildKernel(flatbuffers::FlatBufferBuilder &fb,
                                                                 const KernelFacts &facts) {
   FailureOr<std::vector<plan::View>> views = viewsOf(facts.program);
   if (failed(views))
     return failure();
   std::string name = facts.name().str();
-  if (tile::CollectiveOp collective = tile::CollectiveOp::of(facts.program)) {
-    FailureOr<flatbuffers::Offset<plan::Collective>> body = buildCollective(fb, collective, facts.kernel);
+  tile::CollectiveOp collective = tile::CollectiveOp::of(facts.program);
+  tile::ReceiveSumOp sum = tile::ReceiveSumOp::of(facts.program);
+  if (collective || sum) {
+    FailureOr<flatbuffers::Offset<plan::Collective>> body =
+        collective ? buildCollective(fb, collective, facts) : buildCollective(fb, sum, facts);
     if (failed(body))
       return failure();
     return plan::CreateKernelDirect(fb, name.c_str(), &*views, plan::KernelBody_Collective, body->Union());

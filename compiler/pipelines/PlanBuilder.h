@@ -24,6 +24,7 @@ struct KernelFacts {
   tile::ProgramOp program;
   cuda::KernelOp kernel;
   std::optional<LibraryProduct> library;
+  cuda::KernelOp epilogue = {}; // of a kernel that sums over ranks: what follows where a communicator sums
 
   llvm::StringRef name() const { return tile::ProgramOp(program).getSymName(); }
 };

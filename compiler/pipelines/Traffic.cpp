@@ -28,7 +28,7 @@ static Uses usesOf(BlockArgument view) {
   Uses uses;
   for (Operation *user : view.getUsers()) {
     auto collective = dyn_cast<tile::CollectiveOp>(user);
-    uses.loaded |= isa<tile::LoadOp>(user) || (collective && collective.getInput() == view);
+    uses.loaded |= isa<tile::LoadOp, tile::ReceiveSumOp>(user) || (collective && collective.getInput() == view);
     uses.gathered |= isa<tile::GatherOp>(user);
     uses.stored |= isa<tile::StoreOp>(user) || (collective && collective.getOutput() == view);
     uses.scattered |= isa<tile::ScatterOp>(user);

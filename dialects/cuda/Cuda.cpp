@@ -110,9 +110,10 @@ static LogicalResult verifyTensorMaps(KernelOp kernel, ArrayRef<Attribute> maps)
                        : PtrType();
     // Codes, their scales, and what a kernel only reads beside them, may be described as elements of 16 bits.
     Type element = pointer ? pointer.getElementType() : Type();
-    bool isSame = pointer && (element == map.getElementType() ||
-                              (map.getElementType().isBF16() && (pointer.getSpace() == Space::Readonly ||
-                                                                 element.getIntOrFloatBitWidth() == 8 || element.isF32())));
+    bool isSame =
+        pointer && (element == map.getElementType() ||
+                    (map.getElementType().isBF16() && (pointer.getSpace() == Space::Readonly ||
+                                                       element.getIntOrFloatBitWidth() == 8 || element.isF32())));
     if (!isSame)
       return kernel.emitOpError() << "tensor map " << i << " refers to argument " << map.getArgument()
                                   << ", expected a pointer to " << map.getElementType();

@@ -1,6 +1,6 @@
 //===- Collective.cpp - what ranks do together ----------------------------===//
 //
-// The verifier of tile.collective, and the size of its kernel.
+// The verifiers of tile.collective and tile.receive_sum, and the size of their kernels.
 //
 //===----------------------------------------------------------------------===//
 
@@ -12,6 +12,20 @@ using namespace inlay::tile;
 CollectiveOp CollectiveOp::of(ProgramOp program) {
   auto all = program.getOps<CollectiveOp>();
   return all.empty() ? CollectiveOp() : *all.begin();
+}
+
+/// Whether kernels exchange elements of this type.
+static bool isExchanged(Type element) { return element.isF32() || element.isF16() || element.isBF16(); }
+
+/// What a rank has of a row.
+static int64_t rowBytesOf(ViewType view) {
+  return view.getShape()[1] * view.getElementType().getIntOrFloatBitWidth() / 8;
+}
+static int64_t rowBytesOf(CollectiveOp op) { return rowBytesOf(op.getInput().getType()); }
+
+int64_t inlay::tile::oneShotRows(TargetAttr target, int64_t ranks, int64_t rowBytes) {
+  CostModelAttr costs = target.costs();
+  return (ranks == 2 ? costs.getOneShotPairBytes() : costs.getOneShotBytes()) / rowBytes;
 }
 
 LogicalResult CollectiveOp::verify() {
@@ -27,7 +41,7 @@ LogicalResult CollectiveOp::verify() {
   if (!exchange)
     return success();
   Type element = input.getElementType();
-  if (!element.isF32() && !element.isF16() && !element.isBF16())
+  if (!isExchanged(element))
     return emitOpError() << "exchanges " << element << " through kernels, expected f32, f16 or bf16";
   if (output.getShape()[1] > exchange.getRanks() * input.getShape()[1])
     return emitOpError() << "writes " << output.getShape()[1] << " columns, but " << exchange.getRanks()
@@ -43,36 +57,27 @@ LogicalResult ExchangeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   return success();
 }
 
-/// Bytes that a rank pushes at a time.
-static constexpr int64_t kWordBytes = 16;
-
-/// What a rank has of a row.
-static int64_t rowBytesOf(CollectiveOp op) {
-  ViewType input = op.getInput().getType();
-  return input.getShape()[1] * input.getElementType().getIntOrFloatBitWidth() / 8;
-}
-
 /// What a rank has of `rows` rows, in words. Rows of sums follow each other without gaps.
 static int64_t wordsOf(CollectiveOp op, int64_t rows) {
-  return op.getKind() == CollectiveKind::AllReduce ? llvm::divideCeil(rows * rowBytesOf(op), kWordBytes)
-                                                   : rows * llvm::divideCeil(rowBytesOf(op), kWordBytes);
+  return op.getKind() == CollectiveKind::AllReduce ? llvm::divideCeil(rows * rowBytesOf(op), kExchangeWordBytes)
+                                                   : rows * llvm::divideCeil(rowBytesOf(op), kExchangeWordBytes);
 }
 
 int64_t CollectiveOp::getOneShotRows(TargetAttr target) {
-  CostModelAttr costs = target.costs();
-  return (getExchangeAttr().getRanks() == 2 ? costs.getOneShotPairBytes() : costs.getOneShotBytes()) /
-         rowBytesOf(*this);
+  return oneShotRows(target, getExchangeAttr().getRanks(), rowBytesOf(*this));
 }
 
 int64_t CollectiveOp::getExchangeBytes(TargetAttr target) {
   int64_t ranks = getExchangeAttr().getRanks(), rows = getExchangeAttr().getRows();
   if (getKind() == CollectiveKind::AllGather)
-    return ranks * wordsOf(*this, rows) * kWordBytes;
-  int64_t oneShot = getOneShotRows(target), bytes = ranks * wordsOf(*this, std::min(rows, oneShot)) * kWordBytes;
+    return ranks * wordsOf(*this, rows) * kExchangeWordBytes;
+  int64_t oneShot = getOneShotRows(target),
+          bytes = ranks * wordsOf(*this, std::min(rows, oneShot)) * kExchangeWordBytes;
   if (rows <= oneShot)
     return bytes;
   // A part of the elements from each rank, and the sums of all parts.
-  return std::max(bytes, 2 * ranks * static_cast<int64_t>(llvm::divideCeil(wordsOf(*this, rows), ranks)) * kWordBytes);
+  return std::max(bytes,
+                  2 * ranks * static_cast<int64_t>(llvm::divideCeil(wordsOf(*this, rows), ranks)) * kExchangeWordBytes);
 }
 
 int64_t CollectiveOp::getThreads(TargetAttr target) {
@@ -83,4 +88,33 @@ int64_t CollectiveOp::getThreads(TargetAttr target) {
 int64_t CollectiveOp::getBlocks(TargetAttr target) {
   int64_t words = wordsOf(*this, getExchangeAttr().getRows());
   return std::min<int64_t>(llvm::divideCeil(words, getThreads(target)), target.getMultiprocessors());
+}
+
+ReceiveSumOp ReceiveSumOp::of(ProgramOp program) {
+  auto all = program.getOps<ReceiveSumOp>();
+  return all.empty() ? ReceiveSumOp() : *all.begin();
+}
+
+LogicalResult ReceiveSumOp::verify() {
+  ViewType view = getView().getType();
+  auto tile = cast<RankedTensorType>(getResult().getType());
+  if (view.getRank() != 2 || tile.getRank() != 2 || getOffsets().size() != 2 || !view.getExtent() ||
+      ShapedType::isDynamic(view.getShape()[1]) || view.getElementType() != tile.getElementType())
+    return emitOpError() << "is of rows of the step and takes their row and column, found " << tile << " of " << view;
+  if (!isExchanged(view.getElementType()))
+    return emitOpError() << "exchanges " << view.getElementType() << ", expected f32, f16 or bf16";
+  if (rowBytesOf(view) % kExchangeWordBytes != 0)
+    return emitOpError() << "exchanges rows of " << rowBytesOf(view) << " bytes, expected a multiple of "
+                         << kExchangeWordBytes;
+  if (auto argument = dyn_cast<BlockArgument>(getView()); !argument || argument.getArgNumber() != 0)
+    return emitOpError("sums rows in place without peers, expected those of the first argument");
+  if (llvm::any_of(getView().getUsers(), llvm::IsaPred<StoreOp, ScatterOp>))
+    return emitOpError("sums rows that its program writes");
+  if (ReceiveSumOp::of((*this)->getParentOfType<ProgramOp>()) != *this)
+    return emitOpError("is the second of its program, which runs in one round of the exchange");
+  return success();
+}
+
+int64_t ReceiveSumOp::getExchangeBytes() {
+  return getExchange().getRanks() * getExchange().getRows() * rowBytesOf(getView().getType());
 }

@@ -95,6 +95,10 @@ int64_t registerPool(int64_t threads);
 
 /// Ranks whose kernels can exchange rows: the entries of a PeerTable (codegen/device/peers.h).
 inline constexpr int64_t kMostExchangeRanks = 8;
+/// Bytes that a rank pushes at a time.
+inline constexpr int64_t kExchangeWordBytes = 16;
+/// The most rows, of `rowBytes` on each of `ranks` ranks, that are summed in one shot.
+int64_t oneShotRows(TargetAttr target, int64_t ranks, int64_t rowBytes);
 
 /// The rows of a tile of the family swap_ab for steps of at most `rows`.
 int64_t swapAbTileRows(int64_t rows);

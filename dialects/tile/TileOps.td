@@ -263,6 +263,46 @@ def Tile_CollectiveOp : TileOp<"collective", [MemoryEffects<[MemRead, MemWrite]>
   }];
 }
 
+def Tile_ReceiveSumOp : TileOp<"receive_sum", [MemoryEffects<[MemRead, MemWrite]>, HasParent<"ProgramOp">]> {
+  let summary = "A tile of the sum over ranks of their rows.";
+  let description = [{
+    Pushes this rank's tile of the view to memory of all ranks, waits for their tiles at the same place, and adds them in
+    f32 in the order of the ranks, rounded once to the type of the rows. Elements past the end of the view are 0. The
+    ops that follow it are what `all_reduce` would be followed by in kernels of their own.
+
+    A program has one such op, and all ranks run it with the same grid and the same rows. Each element of the view is in
+    the tile of one block only: a word that is pushed twice could arrive in a later round (codegen/device/peers.h).
+
+    Where ranks do not reach each other's memory, a communicator sums the rows in place, and the epilogue of the program
+    follows: the same program with a `tile.load` instead of this op. So the view is the first argument.
+
+    ```mlir
+    tile.program @residual(%x: !tile.view<?x64xbf16, activation, tokens>, %r: !tile.view<?x64xbf16, state, tokens>)
+        grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (s0 ceildiv 8)> {
+      %i = tile.program_id 0
+      %c8 = arith.constant 8 : index
+      %c0 = arith.constant 0 : index
+      %row = arith.muli %i, %c8 : index
+      %old = tile.load %r[%row, %c0] : !tile.view<?x64xbf16, state, tokens> -> tensor<8x64xbf16>
+      %sum = tile.receive_sum %x[%row, %c0] through <ranks = 2, rows = 64>
+          : !tile.view<?x64xbf16, activation, tokens> -> tensor<8x64xbf16>
+      %new = arith.addf %old, %sum : tensor<8x64xbf16>
+      tile.store %new, %r[%row, %c0] : tensor<8x64xbf16>, !tile.view<?x64xbf16, state, tokens>
+    }
+    ```
+  }];
+  let arguments = (ins Tile_ViewType:$view, Variadic<Index>:$offsets, Tile_ExchangeAttr:$exchange);
+  let results = (outs Tile_AnyTile:$result);
+  let assemblyFormat = "$view `[` $offsets `]` `through` $exchange attr-dict `:` type($view) `->` type($result)";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The one of `program`; null if it has none.
+    static ReceiveSumOp of(ProgramOp program);
+    /// Bytes of one round's buffer that a rank needs for the largest step.
+    int64_t getExchangeBytes();
+  }];
+}
+
 //===----------------------------------------------------------------------===//
 // Memory
 //===----------------------------------------------------------------------===//

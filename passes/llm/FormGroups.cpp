@@ -4,6 +4,7 @@
 #include "passes/llm/FusionCost.h"
 #include "passes/llm/Passes.h"
 #include "passes/llm/SplitNorms.h"
+#include "passes/llm/SumFusion.h"
 #include "passes/llm_to_tile/QuantizedWeights.h"
 #include "passes/tile/LinearSchedule.h"
 
@@ -36,7 +37,9 @@ public:
   LogicalResult run() {
     Block &body = function.getBody().front();
     if (isGpu && !separateNorms && splitsNorms())
-      splitNorms(function, [&](LinearOp linear) { return takesPartsOfNorms(linear); });
+      splitNorms(
+          function, [&](LinearOp linear) { return takesPartsOfNorms(linear); },
+          [&](AllReduceOp sum) { return sumRefusal(sum, maxRows).empty(); });
     for (Operation &op : body.without_terminator())
       if (auto fusion = dyn_cast<FusionInterface>(op); fusion && fusion.isAnchor())
         growAround(&op);
@@ -180,6 +183,11 @@ private:
     take(group, op);
   }
 
+  /// True if `op` reads what `group` computes.
+  static bool reads(Operation *op, const Group &group) {
+    return llvm::any_of(op->getOperands(), [&](Value v) { return group.ops.contains(v.getDefiningOp()); });
+  }
+
   /// True if all that read `op`'s results are in `group`.
   bool isReadOnlyBy(Operation *op, Group &group) {
     return llvm::all_of(op->getUsers(), [&](Operation *user) { return group.ops.contains(user); });
@@ -230,8 +238,7 @@ private:
     // Users in order, as long as one joins.
     for (Operation *op = anchor->getNextNode(); op && !op->hasTrait<OpTrait::IsTerminator>(); op = op->getNextNode()) {
       auto fusion = dyn_cast<FusionInterface>(op);
-      bool reads = llvm::any_of(op->getOperands(), [&](Value v) { return group.ops.contains(v.getDefiningOp()); });
-      if (!reads || groupOf.count(op) || !fusion || waitsForOthers(op, anchor, group.ops))
+      if (!reads(op, group) || groupOf.count(op) || !fusion || waitsForOthers(op, anchor, group.ops))
         continue;
       if (!fusion.canBeEpilogueOf(anchor)) {
         if (!fusion.isAnchor())
@@ -313,12 +320,27 @@ private:
     if (auto gather = dyn_cast<GatherColumnsOp>(op))
       gather.emitRemark() << "is a kernel of its own: '" << gather.getOrder()
                           << "' has the order in which the checkpoint sorted columns before it quantized them";
+    if (auto sum = dyn_cast<AllReduceOp>(op); sum && isGpu && !separateAll)
+      growSum(sum, group);
     if (separateAll || !isRowWise)
       return;
     for (Operation *next = op->getNextNode(); next; next = next->getNextNode())
       if (!groupOf.count(next) && followsInRow(next, op, group))
         for (Operation *joined : withLookups(next))
           take(group, joined);
+  }
+
+  /// What changes tiles of a sum over ranks, in the kernel that sums them.
+  void growSum(AllReduceOp sum, Group &group) {
+    std::string reason = sumRefusal(sum, maxRows);
+    for (Operation *op = sum->getNextNode(); op; op = op->getNextNode()) {
+      if (!reads(op, group) || groupOf.count(op) || !isOfTiles(op) || waitsForOthers(op, sum, group.ops))
+        continue;
+      if (reason.empty())
+        join(group, op, "epilogue");
+      else
+        op->emitRemark() << "not fused into " << group.name << ": " << reason;
+    }
   }
 
   static bool isLookup(Operation *op) { return isa<EmbeddingOp, PositionEmbeddingOp>(op); }
@@ -337,8 +359,7 @@ private:
 
   /// True if `op` can join the row-wise `group` that began with `first`.
   bool followsInRow(Operation *op, Operation *first, Group &group) {
-    bool reads = llvm::any_of(op->getOperands(), [&](Value v) { return group.ops.contains(v.getDefiningOp()); });
-    if (!reads)
+    if (!reads(op, group))
       return false;
     if (auto quantize = dyn_cast<QuantizeOp>(op))
       return llvm::none_of(group.ops, llvm::IsaPred<QuantizeOp>);

@@ -116,8 +116,9 @@ def FormGroupsPass : Pass<"llm-form-groups", "::mlir::ModuleOp"> {
     Each anchor (matrix product, attention) starts a group. Neighbouring ops join it if
     they allow it through `FusionInterface`. The remaining ops work on single rows and
     form their own groups: the append of a layer with the norms and rotations of its
-    heads; lookups and gathered rows with a norm and the elementwise ops that follow. A remark reports each decision, with the model's names and
-    the traffic it saves or the reason against it.
+    heads; lookups and gathered rows with a norm and the elementwise ops that follow; on a GPU a sum over ranks in one hop
+    with the ops that change its tiles. A remark reports each decision, with the model's names and the traffic it saves or
+    the reason against it.
   }];
   let options = [
     Option<"target", "target", "std::string", "\"cpu\"", "cpu or sm_90a">,

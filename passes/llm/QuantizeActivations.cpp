@@ -52,13 +52,15 @@ static std::string whyGroupsRefused(WeightOp weight, int64_t columns, bool isCpu
     return "";
   bool isScaledApart = ofWeight < columns;
   if (isScaledApart && (ofWeight % unit != 0 || quantized.getCodes() != Codes::F8E4M3))
-    return llvm::formatv("its weight has a scale for each {0} columns of {1}, expected one for each row, or f8e4m3 with "
-                         "multiples of {2}",
-                         ofWeight, stringifyCodes(quantized.getCodes()), unit);
+    return llvm::formatv(
+        "its weight has a scale for each {0} columns of {1}, expected one for each row, or f8e4m3 with "
+        "multiples of {2}",
+        ofWeight, stringifyCodes(quantized.getCodes()), unit);
   if (group && group < columns && !isScaledApart)
-    return llvm::formatv("its weight has a scale for each row and its format one for each {0} columns, expected groups in "
-                         "both",
-                         group);
+    return llvm::formatv(
+        "its weight has a scale for each row and its format one for each {0} columns, expected groups in "
+        "both",
+        group);
   if (isScaledApart && weight.getPacking() != Packing::Codes16x128)
     return llvm::formatv("its weight has a scale for each {0} columns, and is not packed as {1}", ofWeight,
                          stringifyPacking(Packing::Codes16x128));
@@ -127,7 +129,8 @@ void QuantizeActivationsPass::runOnOperation() {
       continue;
     // Streams of weights unpack codes in time.
     if (!isCpu && maxRows <= tile::targetOf(linear).costs().getStreamingRows()) {
-      linear.emitRemark() << "activations stay floats: steps of up to " << int64_t(maxRows) << " rows are bound by memory";
+      linear.emitRemark() << "activations stay floats: steps of up to " << static_cast<int64_t>(maxRows)
+                          << " rows are bound by memory";
       continue;
     }
     if (std::string reason = whyRefused(linear, weight, isCpu); !reason.empty()) {

@@ -6,15 +6,19 @@ using namespace mlir;
 using namespace inlay;
 using namespace inlay::llm;
 
-/// Whether the kernel of a product adds its result to what `norm` takes, and products alone take the norm's.
-static bool isBetweenProducts(RmsNormOp norm, llvm::function_ref<bool(LinearOp)> takesParts) {
+/// Whether the kernel of a product, or of its sum over ranks, adds its result to what `norm` takes, and products alone
+/// take the norm's.
+static bool isBetweenProducts(RmsNormOp norm, llvm::function_ref<bool(LinearOp)> takesParts,
+                              llvm::function_ref<bool(AllReduceOp)> makesParts) {
   auto type = cast<RankedTensorType>(norm.getInput().getType());
   auto add = norm.getInput().getDefiningOp<AddOp>();
   if (!add || norm.getGroup() || type.getDimSize(1) % kNormPart != 0 || norm->use_empty())
     return false;
   bool isOfProduct = llvm::any_of(add->getOperands(), [&](Value operand) {
     auto linear = operand.getDefiningOp<LinearOp>();
-    return linear && linear.getNumResults() == 1 && operand.hasOneUse() && takesParts(linear);
+    auto sum = operand.getDefiningOp<AllReduceOp>();
+    return operand.hasOneUse() &&
+           ((linear && linear.getNumResults() == 1 && takesParts(linear)) || (sum && makesParts(sum)));
   });
   return isOfProduct && llvm::all_of(norm->getUsers(), [&](Operation *user) {
            auto linear = dyn_cast<LinearOp>(user);
@@ -44,8 +48,9 @@ static void split(RmsNormOp norm) {
   norm.erase();
 }
 
-void inlay::llm::splitNorms(func::FuncOp function, llvm::function_ref<bool(LinearOp)> takesParts) {
+void inlay::llm::splitNorms(func::FuncOp function, llvm::function_ref<bool(LinearOp)> takesParts,
+                            llvm::function_ref<bool(AllReduceOp)> makesParts) {
   for (auto norm : llvm::make_early_inc_range(function.getOps<RmsNormOp>()))
-    if (isBetweenProducts(norm, takesParts))
+    if (isBetweenProducts(norm, takesParts, makesParts))
       split(norm);
 }

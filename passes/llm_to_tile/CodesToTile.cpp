@@ -34,8 +34,7 @@ LogicalResult inlay::checkCodeProduct(LinearOp linear, WeightOp weight) {
                       weight.getPacking() != Packing::Codes16x128))
       return linear.emitError() << "multiplies codes whose scales are for groups of " << group
                                 << " columns; expected one for each row, or multiples of " << tile::kUnitColumns
-                                << " columns of f8e4m3 that are packed as "
-                                << stringifyPacking(Packing::Codes16x128);
+                                << " columns of f8e4m3 that are packed as " << stringifyPacking(Packing::Codes16x128);
   if (groupOfRows(linear) < k && weight.getQuantizedAttr().getGroup() == k)
     return linear.emitError() << "multiplies codes whose scales are for groups of " << groupOfRows(linear)
                               << " columns by a weight with one for each row; expected groups in both";

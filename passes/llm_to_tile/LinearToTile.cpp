@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/llm_to_tile/CodesToTile.h"
+#include "passes/llm_to_tile/Epilogue.h"
 #include "passes/llm_to_tile/NormPrologue.h"
 #include "passes/llm_to_tile/QuantizedWeights.h"
 
@@ -16,12 +17,6 @@ using tile::Provenance;
 using tile::Reduction;
 
 namespace {
-
-/// A value of the group as a tile of f32, and the column of its first element.
-struct TileValue {
-  Value tile;
-  Value column;
-};
 
 /// What comes before the product: x, its norm and the gather of its rows. Rows of codes have neither.
 struct Prologue {
@@ -134,41 +129,6 @@ static LogicalResult emitQkv(GroupOp group, LinearOp linear, Value acc, Value ro
   return success();
 }
 
-/// `op` on tiles that the group has computed. A value from outside the group is read where it is added.
-static FailureOr<TileValue> emitEpilogueOp(Operation &op, const DenseMap<Value, TileValue> &tiles, Value row,
-                                           ProgramBuilder &b) {
-  SmallVector<Value> operands, outside;
-  TileValue own;
-  for (Value operand : op.getOperands()) {
-    auto it = tiles.find(operand);
-    if (it == tiles.end()) {
-      outside.push_back(operand);
-      continue;
-    }
-    own = it->second;
-    operands.push_back(own.tile);
-  }
-  if (!own.tile || (!outside.empty() && !isa<AddOp>(op)))
-    return op.emitError() << "has operands that this group does not compute";
-  if (auto scale = dyn_cast<ScaleColumnsOp>(op))
-    return TileValue{scaleColumns(own.tile, scale.getWeightAttr(), scale.getWeightOffset(), own.column, b), own.column};
-  if (isa<SumOfSquaresOp>(op)) {
-    Value sum = b.reduce(Reduction::Add, b.mul(own.tile, own.tile), 1);
-    return TileValue{b.broadcast(sum, 1, 1), arith::DivUIOp::create(b, own.column, b.index(kNormPart))};
-  }
-  for (Value other : outside) {
-    Placement place = Placement::of(other);
-    Value column = arith::AddIOp::create(b, own.column, b.index(place.column));
-    Value residual = b.load(b.activation(other, Provenance::State), ValueRange{row, column},
-                            cast<RankedTensorType>(own.tile.getType()).getShape());
-    operands.push_back(b.toF32(residual));
-  }
-  FailureOr<Value> tile = emitElementwise(&op, operands, b);
-  if (failed(tile))
-    return failure();
-  return TileValue{*tile, own.column};
-}
-
 /// Applies what follows the product, op by op, and stores what the group yields.
 static LogicalResult emitEpilogue(GroupOp group, LinearOp linear, Value acc, Value row, Value col, LinearTile shape,
                                   RowOrder order, ProgramBuilder &b) {
@@ -195,29 +155,7 @@ static LogicalResult emitEpilogue(GroupOp group, LinearOp linear, Value acc, Val
     return success();
   }
 
-  for (Operation &op : body.without_terminator()) {
-    if (op.isBeforeInBlock(linear) || &op == linear)
-      continue;
-    FailureOr<TileValue> value = emitEpilogueOp(op, tiles, row, b);
-    if (failed(value))
-      return failure();
-    tiles[op.getResult(0)] = *value;
-  }
-
-  for (auto [result, value] : llvm::zip(group.getResults(), yield.getOperands())) {
-    auto it = tiles.find(value);
-    if (it == tiles.end())
-      return group.emitError() << "yields a value that its linear does not compute";
-    Placement place = Placement::of(result);
-    // A residual that is overwritten is the view that was read.
-    bool inPlace = isa_and_nonnull<AddOp>(value.getDefiningOp());
-    Type element = cast<RankedTensorType>(value.getType()).getElementType();
-    Value view = b.activation(result, inPlace ? Provenance::State : Provenance::Output);
-    Value column = place.column == 0 ? it->second.column
-                                     : Value(arith::AddIOp::create(b, it->second.column, b.index(place.column)));
-    b.store(b.toType(it->second.tile, element), view, {row, column});
-  }
-  return success();
+  return emitEpilogueOps(group, linear, tiles, row, b);
 }
 
 static tile::Codes codesOf(llm::Codes codes) {

@@ -1,11 +1,12 @@
 //===- RanksToTile.cpp - groups of steps that several ranks run ------------===//
 //
 // A collective is a program of one op. A GPU target compiles a kernel for it, the cpu
-// target leaves it to the runtime. The squares of a part of a row are summed by one block.
+// target leaves it to the runtime. With other ops in its group, a sum over ranks is a tile
+// that they change. The squares of a part of a row are summed by one block.
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/llm_to_tile/ProgramBuilder.h"
+#include "passes/llm_to_tile/Epilogue.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -26,8 +27,59 @@ static LogicalResult requireOwnRows(Operation *op, Value value) {
                          << place.rowColumns << "; ranks exchange whole rows";
 }
 
+/// How the ranks exchange the rows of `op`; null after a diagnostic.
+static tile::ExchangeAttr exchangeOf(CollectiveInterface op, ProgramBuilder &b) {
+  const StepShape &step = b.getStep();
+  int64_t rows = Placement::of(op.getInput()).logitRows ? step.maxSequences : step.maxTokens;
+  return tile::ExchangeAttr::getChecked([&] { return op->emitError(); }, b.getContext(), getRanks(op), rows);
+}
+
+/// Rows and columns of a block's tile of a sum over ranks. Each thread has 16 bytes of 16 bits: few threads, so that a
+/// step of one row is divided among several multiprocessors, or a part of the norm of several rows.
+static std::pair<int64_t, int64_t> chooseSumTile(GroupOp group, int64_t columns, int64_t maxRows) {
+  constexpr int64_t fewElements = 1024, mostRows = 16;
+  int64_t rows = std::min<int64_t>(mostRows, llvm::PowerOf2Ceil(maxRows));
+  if (!group.getBody().front().getOps<SumOfSquaresOp>().empty())
+    return {rows, kNormPart};
+  return {rows, std::min<int64_t>(llvm::PowerOf2Ceil(columns), std::max(kNormPart, fewElements / rows))};
+}
+
+/// A sum over ranks, and the ops that follow it.
+static LogicalResult convertSum(GroupOp group, AllReduceOp op, ProgramBuilder &b, tile::ProgramOp &result) {
+  if (b.getStep().isCpu())
+    return group.emitError() << "has ops that follow a sum over ranks, which runs alone on the target cpu; run "
+                             << "llm-form-groups with the same target";
+  if (failed(requireOwnRows(op, op.getInput())))
+    return failure();
+  tile::ExchangeAttr exchange = exchangeOf(op, b);
+  if (!exchange)
+    return failure();
+  auto type = cast<RankedTensorType>(op.getResult().getType());
+  auto [rows, columns] = chooseSumTile(group, type.getDimSize(1), exchange.getRows());
+  Value input = b.activation(op.getInput(), Provenance::Activation);
+  Value column = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 0), b.index(columns));
+  Value row = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 1), b.index(rows));
+  // What is added is loaded before the ranks wait for each other.
+  EpilogueTiles tiles;
+  for (Operation &other : group.getBody().front().without_terminator())
+    for (Value operand : other.getOperands())
+      if (&other != op && isa<RankedTensorType>(operand.getType()) && operand.getParentBlock() != op->getBlock())
+        tiles[operand] = {loadResidual(operand, row, column, {rows, columns}, b), column};
+  auto sum = tile::ReceiveSumOp::create(b, b.tileType({rows, columns}, type.getElementType()), input,
+                                        ValueRange{row, column}, exchange);
+  tiles[op.getResult()] = {b.toF32(sum), column};
+  if (failed(emitEpilogueOps(group, op, tiles, row, b)))
+    return failure();
+  tile::Extent extent = Placement::of(op.getInput()).logitRows ? tile::Extent::LogitRows : tile::Extent::Tokens;
+  result = b.finish({getAffineConstantExpr(llvm::divideCeil(type.getDimSize(1), columns), b.getContext()),
+                     ProgramBuilder::count(b.getContext(), extent, rows)});
+  return success();
+}
+
 LogicalResult inlay::convertCollective(GroupOp group, CollectiveInterface op, ProgramBuilder &b,
                                        tile::ProgramOp &result) {
+  if (auto sum = dyn_cast<AllReduceOp>(*op); sum && !llvm::hasNItems(group.getBody().front().without_terminator(), 1))
+    return convertSum(group, sum, b, result);
   if (failed(requireOwnRows(op, op.getInput())) || failed(requireOwnRows(op, group.getResult(0))))
     return failure();
   tile::CollectiveKind kind = llvm::TypeSwitch<Operation *, tile::CollectiveKind>(op)
@@ -35,11 +87,9 @@ LogicalResult inlay::convertCollective(GroupOp group, CollectiveInterface op, Pr
                                   .Case([](AllGatherOp) { return tile::CollectiveKind::AllGather; });
   Value input = b.activation(op.getInput(), Provenance::Activation);
   Value output = b.activation(group.getResult(0), Provenance::Output);
-  const StepShape &step = b.getStep();
   tile::ExchangeAttr exchange;
-  if (!step.isCpu()) {
-    int64_t rows = Placement::of(op.getInput()).logitRows ? step.maxSequences : step.maxTokens;
-    exchange = tile::ExchangeAttr::getChecked([&] { return op->emitError(); }, b.getContext(), getRanks(op), rows);
+  if (!b.getStep().isCpu()) {
+    exchange = exchangeOf(op, b);
     if (!exchange)
       return failure();
   }

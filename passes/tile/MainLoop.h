@@ -50,7 +50,7 @@ struct MainLoop {
   llvm::SmallVector<RowStatistic> statistics; // in the program's order
   /// Whether each step's product is made apart, from 0, and then added to what the loop carries.
   bool addsSteps = false;
-  StepScales rowScales, columnScales; // of steps that are added
+  StepScales rowScales, columnScales;     // of steps that are added
   int64_t tokens = 0, columns = 0, k = 0; // the program's tile M x N, and the whole K
 
   /// Whether the rows reach the product as they are in memory.

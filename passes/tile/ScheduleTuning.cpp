@@ -118,10 +118,11 @@ std::string inlay::whyRefused(tile::StreamAttr schedule, const LinearShape &shap
 
 std::string inlay::whyRefused(tile::GemmAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
   int64_t step = 8 * tile::kSlabBytes / shape.weightBits;
-  return firstOf({rangeProblem("blocks", schedule.getBlocks(), 1, 64 * target.getMultiprocessors()),
-                  rangeProblem("tile_k", schedule.getTileK(), step, step),
-                  sharedProblem(schedule.getStages() * gemmStageBytes(schedule, shape) + schedule.stagedBytes() + kBarrierBytes,
-                                target.getBlockSharedBytes())});
+  return firstOf(
+      {rangeProblem("blocks", schedule.getBlocks(), 1, 64 * target.getMultiprocessors()),
+       rangeProblem("tile_k", schedule.getTileK(), step, step),
+       sharedProblem(schedule.getStages() * gemmStageBytes(schedule, shape) + schedule.stagedBytes() + kBarrierBytes,
+                     target.getBlockSharedBytes())});
 }
 
 std::string inlay::whyRefused(tile::SwapAbAttr schedule, const LinearShape &shape, tile::TargetAttr target) {

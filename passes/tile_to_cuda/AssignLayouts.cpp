@@ -205,6 +205,8 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
   unsigned number = cast<OpResult>(tile).getResultNumber();
   return llvm::TypeSwitch<Operation *, std::optional<Layout>>(op)
       .Case([&](DotOp dot) { return sums(dot); })
+      // Words of 16 bytes.
+      .Case([&](ReceiveSumOp sum) { return blocked(cast<RankedTensorType>(sum.getType())); })
       .Case([&](ReduceOp reduce) -> std::optional<Layout> {
         Value in = reduce.getValue();
         return (isInline(in) ? blocked(cast<RankedTensorType>(in.getType())) : of(in)).slice(reduce.getAxis());

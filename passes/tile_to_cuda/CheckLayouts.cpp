@@ -119,6 +119,11 @@ static bool doFit(Operation *op, int64_t warps) {
         return !tileType(tile).getElementType().isInteger(4) || isInShared(tile) ||
                vectorWidth(view, load.getOffsets().back(), registerLayout(tile), tileType(tile).getShape()) > 1;
       })
+      .Case([&](ReceiveSumOp sum) {
+        RankedTensorType type = tileType(sum.getResult());
+        int64_t width = vectorWidth(sum.getView(), sum.getOffsets().back(), registerLayout(sum), type.getShape());
+        return width * bytesOf(type.getElementType()) == kExchangeWordBytes;
+      })
       .Case([&](ScatterOp scatter) { return indicesFit(scatter.getValue(), scatter.getIndices()); })
       .Case([&](ReduceOp reduce) { return isReduced(reduce.getValue(), reduce.getResult(), reduce.getAxis()); })
       .Case([&](ArgMaxOp argMax) {

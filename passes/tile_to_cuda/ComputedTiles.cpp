@@ -142,6 +142,8 @@ std::optional<DequantizedLayouts> inlay::dequantizedLayouts(DequantizeOp op, con
 Access inlay::accessOf(Operation *op) {
   if (auto load = dyn_cast<tile::LoadOp>(op))
     return {load.getView(), SmallVector<Value>(load.getOffsets()), {}};
+  if (auto sum = dyn_cast<tile::ReceiveSumOp>(op))
+    return {sum.getView(), SmallVector<Value>(sum.getOffsets()), {}};
   auto gather = cast<tile::GatherOp>(op);
   Access access{gather.getView(), {Value()}, gather.getIndices()};
   if (gather.getColumn())

@@ -72,7 +72,7 @@ struct Access {
   llvm::SmallVector<mlir::Value> offsets; // null for the indexed dimension
   mlir::Value indices;
 };
-/// Of a tile.load or tile.gather.
+/// Of a tile.load, tile.gather or tile.receive_sum.
 Access accessOf(mlir::Operation *op);
 
 /// The element type's bytes; a bool has one.

@@ -81,7 +81,7 @@ FailureOr<cuda::KernelOp> inlay::createKernel(tile::ProgramOp program, OpBuilder
   }
   types.push_back(cuda::OpaqueType::get(context, cuda::kStepSizes));
   name("sizes");
-  if (tile::CollectiveOp::of(program)) {
+  if (tile::CollectiveOp::of(program) || tile::ReceiveSumOp::of(program)) {
     types.push_back(cuda::PtrType::get(context, cuda::OpaqueType::get(context, "PeerTable"), cuda::Space::Global));
     name("peers", cuda::Provenance::Peer);
   }
@@ -94,6 +94,8 @@ FailureOr<cuda::KernelOp> inlay::createKernel(tile::ProgramOp program, OpBuilder
                              builder.getI64IntegerAttr(1), builder.getI64IntegerAttr(tile::clusterOf(program)),
                              builder.getI64IntegerAttr(0), origin ? origin : builder.getStringAttr(""), *grid,
                              ArrayAttr(), builder.getUnitAttr(), builder.getArrayAttr(attributes), ArrayAttr());
+  if (auto of = program->getAttrOfType<StringAttr>(kEpilogueOfAttr))
+    kernel->setAttr(kEpilogueOfAttr, of);
   Block *body = &kernel.getBody().emplaceBlock();
   for (Type type : types)
     body->addArgument(type, program.getLoc());

@@ -15,6 +15,10 @@ namespace inlay {
 /// Builds the cuda.kernel of `program`, op by op, where `builder` stands. Fails with a diagnostic.
 mlir::LogicalResult lowerGeneric(tile::ProgramOp program, mlir::OpBuilder &builder);
 
+/// Attribute of the kernel that follows a sum which a communicator has computed in place: the name of the kernel that
+/// computes the sum as well (tile.receive_sum). Its own name is that one and the suffix.
+constexpr llvm::StringLiteral kEpilogueOfAttr = "cuda.epilogue_of", kEpilogueSuffix = "_epilogue";
+
 /// Builds the cuda.kernel of a collective that ranks run through memory of each other. Fails with a diagnostic.
 mlir::LogicalResult lowerCollective(tile::CollectiveOp collective, mlir::OpBuilder &builder);
 
@@ -32,9 +36,9 @@ std::optional<cuda::Count> countOf(mlir::AffineExpr expr);
 mlir::FailureOr<cuda::GridAttr> gridOf(tile::ProgramOp program);
 
 /// Adds the kernel's parameters as contract and plan know them: a pointer for each view, named after the argument,
-/// `maps` tensor maps, the step's sizes, and for a collective the rank's PeerTable; and an empty body. Weights and
-/// metadata are readonly; each pointer has the view's provenance. The grid is the program's (gridOf, which may fail),
-/// until the lowering replaces it.
+/// `maps` tensor maps, the step's sizes, and where ranks exchange rows the rank's PeerTable; and an empty body. Weights
+/// and metadata are readonly; each pointer has the view's provenance. The grid is the program's (gridOf, which may
+/// fail), until the lowering replaces it.
 mlir::FailureOr<cuda::KernelOp> createKernel(tile::ProgramOp program, mlir::OpBuilder &builder, int64_t threads,
                                              unsigned maps = 0);
 

@@ -3,7 +3,8 @@
 // Tiles in registers and in memory are those of TileValues, rings those of RingLowering. Here are products
 // (GenericProducts.cpp), codes of quantized weights (GenericDequantize.cpp), reductions (GenericReductions.cpp), loops
 // and branches (GenericControl.cpp), products of warpgroups (GenericAsync.cpp), work of warps (GenericWarps.cpp), parts
-// of an online softmax (GenericMerges.cpp), and which of these an op goes to (LowerGeneric.cpp).
+// of an online softmax (GenericMerges.cpp), sums over ranks (GenericExchange.cpp), and which of these an op goes to
+// (LowerGeneric.cpp).
 //
 //===----------------------------------------------------------------------===//
 
@@ -53,6 +54,11 @@ private:
   // Memory.
   SharedTile stage(Operation *op, tile::SharedAttr layoutThere);
 
+  // Sums over ranks.
+  bool comesBeforeRanks(Operation *load);
+  LogicalResult receiveSum(tile::ReceiveSumOp op);
+  void endExchange();
+
   // Parts of an online softmax.
   LogicalResult storeParts(tile::ForWarpsOp op, MergeMemory &memory);
   void mergeParts(mlir::ValueRange results, int64_t count, int64_t lanes,
@@ -94,6 +100,13 @@ private:
   LogicalResult ifOp(mlir::scf::IfOp op);
   LogicalResult ifAll(tile::IfAllOp op);
   LogicalResult lowerBranch(mlir::Region &from, mlir::Block *to, llvm::ArrayRef<Value> arrays);
+
+  /// A round of the exchange between ranks: a Round of peers.h, and the bytes of its buffer that are written.
+  struct Exchange {
+    Value round, bytes;
+  };
+  std::optional<Exchange> exchange;
+  const tile::ReceiveSumOp receivedSum = tile::ReceiveSumOp::of(program); // null if the program has none
 
   llvm::DenseMap<Value, SharedTile> staged;
   MergeInbox inbox;

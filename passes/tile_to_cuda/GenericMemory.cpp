@@ -116,7 +116,7 @@ LogicalResult TileValues::storeTile(Operation *op, Value value, Value view, Valu
     Value reg = mul(i, width);
     auto [offset, inside] = place(op, view, offsets, indices, layout, type.getShape(), reg);
     Value at = pointerAt(pointer, offset);
-    Value present = both(holder, inside);
+    Value present = both(both(holder, inside), mayStore);
     call("store_vector<" + std::to_string(width) + ">", "tile.h",
          {at, address(array, reg), present ? present : always()});
   });

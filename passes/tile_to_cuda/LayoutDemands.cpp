@@ -15,6 +15,10 @@ static RankedTensorType tileType(Value value) { return cast<RankedTensorType>(va
 LogicalResult LayoutDemands::collect(Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<LoadOp, GatherOp>([&](auto load) { return collectLoad(load); })
+      .Case([&](ReceiveSumOp sum) {
+        keep(sum.getResult(), assignment.of(sum.getResult()));
+        return success();
+      })
       .Case([&](StoreOp store) {
         Layout layout = assignment.readBy(store.getValue());
         StringAttr packing = packingOf(store->getParentOfType<ProgramOp>(), store.getView());

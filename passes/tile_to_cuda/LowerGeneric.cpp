@@ -29,6 +29,11 @@ static bool isOfHost(Operation *load) {
   return cast<tile::ViewType>(load->getOperand(0).getType()).getProvenance() == tile::Provenance::Meta;
 }
 
+/// Whether `load` stands before the threads wait for other ranks, so that it is made before they do.
+bool GenericLowering::comesBeforeRanks(Operation *load) {
+  return receivedSum && load->getBlock() == receivedSum->getBlock() && load->isBeforeInBlock(receivedSum);
+}
+
 LogicalResult GenericLowering::lower(Operation *op) {
   loc = withoutNames(op->getLoc());
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
@@ -69,13 +74,15 @@ LogicalResult GenericLowering::lower(Operation *op) {
           scopeOf[result] = scopes.size() - 1;
           // What the host wrote is read before earlier launches are waited for, and pages before a slot is.
           bool isEarly = threads.group == ThreadGroup::Role && !load->template getParentOfType<scf::ForOp>();
-          if (threads.group == ThreadGroup::Warp || threads.group == ThreadGroup::Fetch || (isEarly && isOfHost(load)))
+          if (threads.group == ThreadGroup::Warp || threads.group == ThreadGroup::Fetch ||
+              (isEarly && isOfHost(load)) || comesBeforeRanks(load))
             arrayOf(result);
         } else {
           define(result, loadArray(load));
         }
         return success();
       })
+      .Case([&](tile::ReceiveSumOp sum) { return receiveSum(sum); })
       .Case([&](tile::StoreOp store) {
         return storeTile(store, store.getValue(), store.getView(), store.getOffsets(), {});
       })
@@ -199,6 +206,7 @@ LogicalResult GenericLowering::run() {
   scopes.emplace_back();
   if (failed(lowerBlock(program.getBody().front())))
     return failure();
+  endExchange();
   // No block leaves while another reads its memory.
   if (leavesCluster)
     call("cluster_leave", "warp.h", {});

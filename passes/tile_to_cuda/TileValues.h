@@ -141,6 +141,7 @@ protected:
   llvm::DenseMap<Value, KeptTile> kept;
   int64_t exchanges = 0; // between threads, each with an overlay of shared memory: only one is going on at a time
   Value ownRank;         // of clusterRank
+  Value mayStore;        // whether the thread may write to memory; null: it may
 };
 } // namespace inlay
 

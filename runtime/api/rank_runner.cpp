@@ -142,8 +142,9 @@ absl::Status RankRunner::Sample(const StepCommand &step) {
   if (lists.parts && !step.needs_logits)
     return device.Run(*lists.parts, sizes, step.is_graph);
   std::vector<float> *logits = model_.place().of_stage.index == 0 ? step.logits : nullptr;
+  // The memory is not pinned, so an asynchronous copy would wait as well, and without a limit.
   auto copy_logits = [&] {
-    return logits ? device.CopyToHostAsync(logits->data(), model_.logits(), logits->size() * sizeof(float))
+    return logits ? device.CopyToHost(logits->data(), model_.logits(), logits->size() * sizeof(float))
                   : absl::OkStatus();
   };
   bool has_penalties = sizes[plan::Extent_PenaltyEntries] > 0;

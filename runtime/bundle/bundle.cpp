@@ -48,8 +48,8 @@ std::vector<std::string> KernelFiles(const plan::Target &target) {
   std::vector<std::string> files;
   if (target.kernels())
     for (const plan::Kernel *kernel : *target.kernels())
-      if (CodeOf(*kernel))
-        files.push_back(directory + kernel->name()->str() + ".cubin");
+      for (const auto &[name, code] : CodesOf(*kernel))
+        files.push_back(directory + name + ".cubin");
   return files;
 }
 

@@ -16,7 +16,7 @@
 namespace inlay {
 
 // The version of bundles that this build writes and reads.
-inline constexpr uint32_t kBundleFormatVersion = 4;
+inline constexpr uint32_t kBundleFormatVersion = 5;
 
 // Checks all that the runtime relies on: indices, ranges, sums of offsets and sizes, divisors, numbers of arguments,
 // and that what kernels read and write lies in the buffers that they are given.

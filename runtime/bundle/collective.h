@@ -5,16 +5,28 @@
 #include "runtime/bundle/plan_generated.h"
 
 #include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace inlay {
 
 // Ranks whose kernels can exchange rows: the entries of PeerTable::exchange (codegen/device/peers.h).
 inline constexpr uint32_t kMaxExchangeRanks = 8;
 
-// The code of a kernel: the kernel itself, or that of a collective operation. Null if no code is compiled for it.
-inline const plan::Code *CodeOf(const plan::Kernel &kernel) {
+// The kernel that follows an AllReduce with an epilogue, where a communicator sums.
+inline std::string EpilogueName(const plan::Kernel &kernel) { return kernel.name()->str() + "_epilogue"; }
+
+// The compiled kernels of a kernel of the plan, by name: the kernel itself, or that of a collective operation and its
+// epilogue. Empty if no code is compiled for it.
+inline std::vector<std::pair<std::string, const plan::Code *>> CodesOf(const plan::Kernel &kernel) {
+  std::vector<std::pair<std::string, const plan::Code *>> codes;
   const plan::Collective *collective = kernel.body_as_Collective();
-  return collective ? collective->code() : kernel.body_as_Code();
+  if (const plan::Code *code = collective ? collective->code() : kernel.body_as_Code())
+    codes.emplace_back(kernel.name()->str(), code);
+  if (collective && collective->epilogue())
+    codes.emplace_back(EpilogueName(kernel), collective->epilogue());
+  return codes;
 }
 
 // Columns of a row of the result.

@@ -2,6 +2,7 @@
 
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
+#include "runtime/bundle/collective.h"
 #include "runtime/bundle/stages.h"
 #include "runtime/bundle/step_sizes.h"
 
@@ -65,6 +66,8 @@ std::string PlanFacts(const plan::Plan &plan) {
         kernels.back()["collective"] = plan::EnumNameCollectiveOp(collective->op());
         if (collective->code())
           kernels.back()["exchange_bytes"] = collective->exchange_bytes();
+        if (collective->epilogue())
+          kernels.back()["epilogue"]["name"] = EpilogueName(*kernel);
       }
     }
   }

@@ -59,6 +59,8 @@ absl::Status VerifyLibrary(const plan::Kernel &kernel) {
 absl::Status VerifyCollectiveCode(const plan::Kernel &kernel, std::string_view target, uint32_t ranks) {
   const plan::Collective &collective = *kernel.body_as_Collective();
   std::string_view name = kernel.name()->string_view();
+  if (collective.epilogue() && (!collective.code() || collective.op() != plan::CollectiveOp_AllReduce))
+    return BadPlan("'{}' has an epilogue, which only the code of AllReduce has", name);
   if (!collective.code())
     return collective.exchange_bytes() == 0
                ? absl::OkStatus()
@@ -68,7 +70,10 @@ absl::Status VerifyCollectiveCode(const plan::Kernel &kernel, std::string_view t
     return BadPlan("'{}' is a collective operation with code, which the target cpu does not run", name);
   if (ranks > kMaxExchangeRanks)
     return BadPlan("'{}' has code for {} ranks, expected at most {}", name, ranks, kMaxExchangeRanks);
-  if (code.tensor_maps() != 0 || (code.cluster() && code.cluster()->size() > 0))
+  auto is_plain = [](const plan::Code &one) {
+    return one.tensor_maps() == 0 && (!one.cluster() || one.cluster()->size() == 0);
+  };
+  if (!is_plain(code) || (collective.epilogue() && !is_plain(*collective.epilogue())))
     return BadPlan("'{}' is a collective operation with tensor maps or clusters", name);
   if (collective.exchange_bytes() == 0 || collective.exchange_bytes() > kMaxBytes)
     return BadPlan("'{}' exchanges {} bytes, expected 1 to {}", name, collective.exchange_bytes(), kMaxBytes);
@@ -93,8 +98,10 @@ absl::Status VerifyCollective(const plan::Kernel &kernel, std::string_view targe
       collective.columns() == 0 || collective.columns() > kMaxCount || result > uint64_t{collective.columns()} * ranks)
     return BadPlan("'{}' makes {} columns of {} on each of {} ranks", name, result, collective.columns(), ranks);
   const uint64_t row_bytes[] = {collective.columns() * size, result * size};
-  bool fits = kernel.views() && kernel.views()->size() == 2;
-  for (uint32_t i = 0; i < 2 && fits; ++i) {
+  // What an epilogue reads and writes besides is up to its code.
+  const uint32_t exchanged = collective.epilogue() ? 1 : 2, views = kernel.views() ? kernel.views()->size() : 0;
+  bool fits = collective.epilogue() ? views >= 2 : views == 2;
+  for (uint32_t i = 0; i < exchanged && fits; ++i) {
     const plan::View &view = *kernel.views()->Get(i);
     fits = IsCountOf(view.rows(), collective.rows(), 1, 1) && view.row_bytes() == row_bytes[i];
   }

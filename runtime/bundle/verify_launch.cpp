@@ -130,25 +130,30 @@ absl::Status VerifyPageTables(const plan::Launch &launch, std::string_view kerne
   return absl::OkStatus();
 }
 
-// Ranks exchange activations and logits. An operation writes where it reads, or does not touch that.
+// Ranks exchange activations and logits. An operation writes where it reads, or does not touch that; an epilogue does
+// not, since a communicator sums there in place.
 absl::Status VerifyCollectiveLaunch(const plan::Launch &launch, const plan::Kernel &kernel, const plan::Entry &entry,
                                     const plan::Model &model) {
-  const plan::Argument &from = *launch.arguments()->Get(0), &to = *launch.arguments()->Get(1);
+  const plan::Collective &collective = *kernel.body_as_Collective();
+  const plan::Argument &from = *launch.arguments()->Get(0);
   std::string_view name = kernel.name()->string_view();
-  for (const plan::Argument *argument : {&from, &to})
-    if (argument->kind() != plan::BufferKind_Workspace && argument->kind() != plan::BufferKind_Logits)
-      return BadPlan("a launch of '{}' exchanges {}, expected activations or logits", name,
-                     plan::EnumNameBufferKind(argument->kind()));
-  if (from.kind() != to.kind())
-    return absl::OkStatus();
   auto bytes = [&](uint32_t i) {
     const plan::View &view = *kernel.views()->Get(i);
     return LargestExtent(view.rows().extent(), entry, model).value_or(1) * view.row_bytes();
   };
-  const bool is_same = from.offset() == to.offset() || from.kind() == plan::BufferKind_Logits;
-  if (is_same ? kernel.body_as_Collective()->op() != plan::CollectiveOp_AllReduce
-              : from.offset() < to.offset() + bytes(1) && to.offset() < from.offset() + bytes(0))
-    return BadPlan("a launch of '{}' writes over what other ranks read", name);
+  const uint32_t exchanged = collective.epilogue() ? 1 : 2;
+  for (uint32_t i = 0; i < launch.arguments()->size(); ++i) {
+    const plan::Argument &to = *launch.arguments()->Get(i);
+    if (i < exchanged && to.kind() != plan::BufferKind_Workspace && to.kind() != plan::BufferKind_Logits)
+      return BadPlan("a launch of '{}' exchanges {}, expected activations or logits", name,
+                     plan::EnumNameBufferKind(to.kind()));
+    if (i == 0 || from.kind() != to.kind())
+      continue;
+    const bool is_same = from.offset() == to.offset() || from.kind() == plan::BufferKind_Logits;
+    if (is_same ? collective.op() != plan::CollectiveOp_AllReduce || collective.epilogue()
+                : from.offset() < to.offset() + bytes(i) && to.offset() < from.offset() + bytes(0))
+      return BadPlan("a launch of '{}' writes over what other ranks read", name);
+  }
   return absl::OkStatus();
 }
 

@@ -274,12 +274,15 @@ public:
 
   absl::Status CopyToHost(void *to, const void *from, uint64_t bytes) override {
     api_.ContextSetCurrent(context_);
+    // Launches wait for what other ranks send. A copy to memory that is not pinned would wait for that without a limit.
+    if (rank_.gpus)
+      if (absl::Status status = rank_.gpus->WaitForStream(rank_.index, stream_); !status.ok())
+        return status;
     if (absl::Status status =
             Check(api_.MemcpyToHostAsync(to, reinterpret_cast<Pointer>(from), bytes, stream_), "copying");
         !status.ok())
       return status;
-    // The copy waits for what other ranks send.
-    return rank_.gpus ? rank_.gpus->WaitForStream(rank_.index, stream_) : Synchronize();
+    return Synchronize();
   }
 
   absl::Status Clear(void *memory, uint64_t bytes) override {
@@ -308,13 +311,16 @@ public:
         continue;
       }
       const plan::Collective *collective = kernel->body_as_Collective();
-      if (collective && (!rank_.gpus || !rank_.gpus->IsKernel(*collective))) {
-        if (!rank_.gpus)
-          return absl::InternalError(
-              fmt::format("kernel '{}' combines values of ranks, but the device is for one rank", name));
-        functions_.push_back({nullptr, kernel, nullptr, nullptr, collective});
+      if (collective && !rank_.gpus)
+        return absl::InternalError(
+            fmt::format("kernel '{}' combines values of ranks, but the device is for one rank", name));
+      const bool exchanges = collective && rank_.gpus->IsKernel(*collective);
+      if (collective && !exchanges && !collective->epilogue()) {
+        functions_.push_back({nullptr, kernel, nullptr, nullptr, collective, exchanges});
         continue;
       }
+      if (collective && !exchanges)
+        name = EpilogueName(*kernel);
       // The cubin is for this chip. If there is none, the driver compiles the PTX.
       std::string path = directory + name + ".cubin";
       if (!std::filesystem::exists(path))
@@ -331,8 +337,11 @@ public:
       if (absl::Status status = Check(api_.ModuleGetFunction(&function, module, name.c_str()), "finding " + name);
           !status.ok())
         return status;
-      const plan::Code &body = *CodeOf(*kernel);
-      if (absl::Status status = CheckParameters(function, *kernel, body, bundle.plan().step_sizes()->size(), path);
+      const plan::Code &body = !collective ? *kernel->body_as_Code()
+                               : exchanges ? *collective->code()
+                                           : *collective->epilogue();
+      if (absl::Status status =
+              CheckParameters(function, *kernel, body, bundle.plan().step_sizes()->size(), exchanges, path);
           !status.ok())
         return status;
       if (absl::Status status =
@@ -344,7 +353,7 @@ public:
       api_.FunctionSetAttribute(function, kPreferredCarveout, 100);
       if (body.cluster() && body.cluster()->size() > 0 && body.cluster()->Get(0) > 8)
         api_.FunctionSetAttribute(function, kNonPortableClusterAllowed, 1);
-      functions_.push_back({function, kernel, &body, nullptr, collective});
+      functions_.push_back({function, kernel, &body, nullptr, collective, exchanges});
     }
     return absl::OkStatus();
   }
@@ -424,11 +433,14 @@ private:
     std::map<StepSizes, GraphExec> graphs;
   };
   struct LoadedKernel {
-    Function function; // null: `product` or NCCL computes it
+    Function function; // null: `product` or NCCL alone computes it
     const plan::Kernel *kernel;
     const plan::Code *code;
     std::unique_ptr<CublasLtProduct> product;
     const plan::Collective *collective; // null: it computes what one rank has
+    bool exchanges;                     // with peers; otherwise NCCL runs a collective, before `function`
+
+    bool UsesNccl() const { return collective && !exchanges; }
   };
 
   bool IsStuck() const { return rank_.gpus && rank_.gpus->IsStuck(); }
@@ -440,7 +452,7 @@ private:
     std::vector<const plan::Launch *> exchanging;
     for (const Prepared &prepared : list.launches)
       if (const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
-          loaded.collective && loaded.function && !IsEmpty(GridOf(*prepared.bound.launch, sizes)))
+          loaded.exchanges && !IsEmpty(GridOf(*prepared.bound.launch, sizes)))
         exchanging.push_back(prepared.bound.launch);
     rounds_.Add(std::move(exchanging));
   }
@@ -472,19 +484,19 @@ private:
     absl::StatusOr<std::unique_ptr<CublasLtProduct>> product = cublaslt_->Prepare(kernel, max_rows);
     if (!product.ok())
       return product.status();
-    functions_.push_back({nullptr, &kernel, nullptr, *std::move(product), nullptr});
+    functions_.push_back({nullptr, &kernel, nullptr, *std::move(product), nullptr, /*exchanges=*/false});
     return absl::OkStatus();
   }
 
   // Checks that the kernel's parameters have the sizes that the plan gives. Otherwise a launch would read beyond them.
   absl::Status CheckParameters(Function function, const plan::Kernel &kernel, const plan::Code &code, size_t step_sizes,
-                               const std::string &path) const {
+                               bool exchanges, const std::string &path) const {
     if (!api_.FunctionGetParameter)
       return absl::OkStatus();
     std::vector<size_t> expected(kernel.views() ? kernel.views()->size() : 0, sizeof(void *));
     expected.insert(expected.end(), code.tensor_maps(), sizeof(TensorMap));
     expected.push_back(step_sizes * sizeof(int32_t));
-    if (kernel.body_as_Collective())
+    if (exchanges)
       expected.push_back(sizeof table_);
     std::vector<size_t> found;
     size_t offset = 0, bytes = 0;
@@ -532,7 +544,7 @@ private:
         return status;
       // NCCL's part of a step may end with copies, which a kernel cannot start before the end of.
       const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
-      may_start_early = !loaded.collective || loaded.function;
+      may_start_early = !loaded.UsesNccl() || loaded.function;
     }
     return absl::OkStatus();
   }
@@ -592,9 +604,13 @@ private:
     if (loaded.product)
       return loaded.product->Launch(prepared.bound.arguments, sizes[loaded.kernel->body_as_LibraryProduct()->rows()],
                                     stream);
-    if (loaded.collective && !loaded.function)
-      return rank_.gpus->Run(rank_.index, *loaded.collective, prepared.bound.arguments,
-                             sizes[loaded.collective->rows()]);
+    if (loaded.UsesNccl()) {
+      absl::Status status =
+          rank_.gpus->Run(rank_.index, *loaded.collective, prepared.bound.arguments, sizes[loaded.collective->rows()]);
+      if (!status.ok() || !loaded.function)
+        return status;
+      may_start_early = false;
+    }
     const plan::Code &body = *loaded.code;
     LaunchAttribute attributes[2] = {};
     LaunchConfig config{};
@@ -625,7 +641,7 @@ private:
     for (const TensorMap &map : prepared.maps)
       parameters.push_back(const_cast<TensorMap *>(&map));
     parameters.push_back(const_cast<int32_t *>(sizes.data()));
-    if (loaded.collective)
+    if (loaded.exchanges)
       parameters.push_back(&table_);
     return Check(api_.LaunchKernel(&config, loaded.function, parameters.data(), nullptr),
                  "launching " + loaded.kernel->name()->str());

@@ -155,8 +155,10 @@ absl::Status CudaRanks::Run(uint32_t rank, const plan::Collective &collective, s
     return absl::OkStatus();
   Nccl &nccl = *nccl_[rank / of_stage_];
   const uint32_t in_stage = rank % of_stage_;
-  if (collective.op() == plan::CollectiveOp_AllReduce)
-    return nccl.AllReduce(in_stage, arguments[0], arguments[1], count * columns, collective.type());
+  if (collective.op() == plan::CollectiveOp_AllReduce) {
+    void *to = arguments[collective.epilogue() ? 0 : 1]; // an epilogue reads the sum where its rows were
+    return nccl.AllReduce(in_stage, arguments[0], to, count * columns, collective.type());
+  }
   const uint64_t row_bytes = columns * element, result_bytes = ResultColumns(collective, of_stage_) * element;
   if (absl::Status status =
           nccl.AllGather(in_stage, arguments[0], reinterpret_cast<void *>(gathered_[rank]), count * row_bytes);

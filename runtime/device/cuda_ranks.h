@@ -61,7 +61,8 @@ public:
   // "peer memory", "NCCL 2.28.9", "peer memory and NCCL 2.28.9".
   std::string Describe() const;
 
-  // Whether the operation is a kernel that takes table() as its last parameter. Otherwise Run() enqueues it.
+  // Whether the operation is a kernel that takes table() as its last parameter. Otherwise Run() enqueues it, and its
+  // epilogue follows.
   bool IsKernel(const plan::Collective &collective) const { return uses_peers_ && collective.code(); }
   cuda_driver::Pointer table(uint32_t rank) const { return tables_[rank]; }
   absl::Status Run(uint32_t rank, const plan::Collective &collective, std::span<void *const> arguments, int32_t rows);

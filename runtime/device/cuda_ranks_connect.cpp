@@ -96,7 +96,6 @@ absl::Status CudaRanks::CheckPairs() const {
 absl::Status CudaRanks::FillPeers() {
   PeerTable table{};
   table.round_bytes = round_bytes_;
-  table.ranks = of_stage_;
   table.timeout_ns =
       static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(group_->timeout()).count());
   for (uint32_t rank = 0; rank < size(); ++rank) {

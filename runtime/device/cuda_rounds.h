@@ -14,11 +14,11 @@
 
 namespace inlay {
 
-// The end of a PeerTable.
+// A part of a PeerTable.
 struct PeerFailure {
   uint32_t failed = 0, failed_round = 0;
 };
-static_assert(offsetof(PeerTable, failed) + sizeof(PeerFailure) == sizeof(PeerTable));
+static_assert(offsetof(PeerTable, failed_round) - offsetof(PeerTable, failed) == offsetof(PeerFailure, failed_round));
 
 class PeerRounds {
 public:

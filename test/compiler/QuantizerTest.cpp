@@ -213,7 +213,8 @@ struct BlocksTest : QuantizerTest {
     auto blocks = [&](const std::string &module, int64_t rows, int64_t columns) {
       const std::string name = "model.layers.0." + module + "_proj.weight";
       // Magnitudes of 0.25 to 0.94 of both signs, and scales that differ by a factor of 4 from block to block.
-      add(name, "F8_E4M3", {rows, columns}, [&] { return static_cast<uint8_t>(40 + random() % 15 + random() % 2 * 128); });
+      add(name, "F8_E4M3", {rows, columns},
+          [&] { return static_cast<uint8_t>(40 + random() % 15 + random() % 2 * 128); });
       add(name + "_scale_inv", "F32", {rows / block, columns / block},
           [&] { return (1 + 3 * number()) / std::sqrt(static_cast<float>(columns)); });
     };
@@ -236,8 +237,8 @@ struct BlocksTest : QuantizerTest {
   }
 };
 
-/// Each 128 columns of a row have a scale. A code that a rounding moves to its neighbour changes logits by less than the
-/// bound; floats in the place of codes, or a scale of other columns, by more.
+/// Each 128 columns of a row have a scale. A code that a rounding moves to its neighbour changes logits by less than
+/// the bound; floats in the place of codes, or a scale of other columns, by more.
 TEST_P(BlocksTest, CpuComputesWhatTheEvaluatorDoes) {
   const std::string model = write();
   std::unique_ptr<Engine> engine = load(model, "float32");
@@ -263,8 +264,7 @@ INSTANTIATE_TEST_SUITE_P(Formats, OddSizesTest,
                                          Format{"fp8", hf::Codes::kF8E4M3, false, /*ofTokens=*/true},
                                          Format{"int8", hf::Codes::kI8, false, /*ofTokens=*/true}),
                          [](const auto &info) { return info.param.test(); });
-INSTANTIATE_TEST_SUITE_P(Formats, BlocksTest,
-                         testing::Values(Format{"blocks", std::nullopt, false, /*ofTokens=*/true}),
+INSTANTIATE_TEST_SUITE_P(Formats, BlocksTest, testing::Values(Format{"blocks", std::nullopt, false, /*ofTokens=*/true}),
                          [](const auto &info) { return info.param.test(); });
 const Format int8{"int8", hf::Codes::kI8, false}, int4{"int4", hf::Codes::kU4, true};
 INSTANTIATE_TEST_SUITE_P(Formats, LinkedQuantizerTest, testing::Values(int8, int4),

@@ -118,10 +118,9 @@ TEST_F(CudaRanksTest, PeersHaveTablesAndPoisonedMemory) {
   for (uint32_t rank = 0; rank < 2; ++rank) {
     const PeerTable &table = tables[rank];
     EXPECT_EQ(table.rank, rank);
-    EXPECT_EQ(table.ranks, 2u);
     EXPECT_EQ(table.round_bytes, 1024u); // 1,000 bytes of the sum
     EXPECT_EQ(table.timeout_ns, 200'000'000u);
-    EXPECT_EQ(table.round + table.arrived + table.previous_bytes + table.failed, 0u);
+    EXPECT_EQ(table.round + table.arrived + table.previous_words + table.failed, 0u);
     EXPECT_EQ(table.exchange[rank], tables[1 - rank].exchange[rank]);
     const auto *words = reinterpret_cast<const uint32_t *>(table.exchange[rank]);
     EXPECT_EQ(std::count(words, words + kExchangeRounds * table.round_bytes / 4, 0x80008000u),
@@ -231,6 +230,42 @@ TEST_F(CudaRanksTest, NcclSumsAndGathersRows) {
       EXPECT_EQ(logits[0][row * kVocabulary + column],
                 static_cast<float>(column < kLogits ? row * kLogits + column : 1000 + row * kLogits + column - kLogits))
           << row << ", " << column;
+}
+
+// An epilogue reads the sum where the rows were; its other arguments are not those of the sum.
+TEST_F(CudaRanksTest, NcclSumsInPlaceForAnEpilogue) {
+  builder_.Clear();
+  auto code = plan::CreateCode(builder_), epilogue = plan::CreateCode(builder_);
+  auto sum = plan::CreateCollective(builder_, plan::CollectiveOp_AllReduce, plan::Extent_Tokens, kColumns,
+                                    plan::DataType_F32, 0, 0, code, 1000, epilogue);
+  std::vector kernels{plan::CreateKernelDirect(builder_, "sum", nullptr, plan::KernelBody_Collective, sum.Union())};
+  std::vector entries{plan::CreateEntryDirect(builder_, "decode", plan::EntryKind_Decode, 8, 8)};
+  builder_.Finish(plan::CreateTargetDirect(builder_, "sm_90a", &kernels, nullptr, &entries));
+  const auto &target = *flatbuffers::GetRoot<plan::Target>(builder_.GetBufferPointer());
+  ASSERT_EQ(Connect(target, DistributedBackend::kNccl), absl::OkStatus());
+  std::vector<float> rows[2], others[2];
+  absl::Status statuses[2];
+  auto run = [&](uint32_t rank) -> absl::Status {
+    Device &device = *devices_[rank];
+    rows[rank].assign(kColumns, static_cast<float>(rank + 1));
+    others[rank].assign(kColumns, 7);
+    void *input = *device.Allocate(kColumns * 4, "input"), *residual = *device.Allocate(kColumns * 4, "residual");
+    absl::Status status = device.CopyToDevice(input, rows[rank].data(), kColumns * 4);
+    status.Update(device.CopyToDevice(residual, others[rank].data(), kColumns * 4));
+    void *arguments[] = {input, residual};
+    status.Update(ranks_->Run(rank, *target.kernels()->Get(0)->body_as_Collective(), arguments, /*rows=*/1));
+    status.Update(device.CopyToHost(rows[rank].data(), input, kColumns * 4));
+    status.Update(device.CopyToHost(others[rank].data(), residual, kColumns * 4));
+    return status;
+  };
+  std::thread other([&] { statuses[1] = run(1); });
+  statuses[0] = run(0);
+  other.join();
+  ASSERT_TRUE(statuses[0].ok() && statuses[1].ok()) << statuses[0] << statuses[1];
+  for (int rank : {0, 1}) {
+    EXPECT_EQ(rows[rank], std::vector<float>(kColumns, 3));
+    EXPECT_EQ(others[rank], std::vector<float>(kColumns, 7));
+  }
 }
 
 TEST_F(CudaRanksTest, AGpuThatDoesNotAnswerIsNotWaitedForForever) {
@@ -413,7 +448,6 @@ TEST_F(CudaStagesTest, ATableHasTheRanksOfItsStage) {
   std::vector<uint64_t> memories;
   for (uint32_t rank = 0; rank < 4; ++rank) {
     EXPECT_EQ(tables[rank].rank, rank % 2);
-    EXPECT_EQ(tables[rank].ranks, 2u);
     EXPECT_EQ(tables[rank].exchange[0], tables[rank ^ 1].exchange[0]);
     EXPECT_EQ(tables[rank].exchange[1], tables[rank ^ 1].exchange[1]);
     EXPECT_EQ(tables[rank].exchange[2], 0u);
@@ -512,6 +546,19 @@ TEST_F(CudaStagesTest, AThreadThatDoesNotTakeRowsIsNamed) {
                     HasSubstr("of stage 1 has launched what takes the rows of step 3")));
 }
 
+// Edits of logits read them while a step runs.
+TEST_F(CudaStagesTest, ReadsOfTheHostDoNotWaitForever) {
+  ASSERT_EQ(ConnectStages(), absl::OkStatus());
+  std::byte *rows[] = {Rows(0), Rows(1)};
+  Set("FAKE_STUCK", "0");
+  ASSERT_EQ(Send(0, 6, rows[0]), absl::OkStatus());
+  ASSERT_EQ(Receive(1, 6, rows[1]), absl::OkStatus());
+  uint32_t word = 0;
+  EXPECT_THAT(Message(devices_[1]->CopyToHost(&word, rows[1], sizeof word)),
+              HasSubstr("rank 0 of stage 0 has not delivered its rows of step 6 after 0.2 s"));
+  Set("FAKE_STUCK", ""); // so that it ends soon
+}
+
 // The host does not wait for a GPU in Send() and Receive(). Each step ends with an event.
 TEST_F(CudaStagesTest, AGpuThatDoesNotDeliverIsNamed) {
   for (auto [backend, stuck, rank, expected] :
@@ -557,16 +604,15 @@ TEST(PeerTableTest, HasTheFieldsOfKernels) {
   EXPECT_EQ(offset, sizeof(PeerTable));
   std::string expected;
 #define EXPECT_FIELD(field) expected += #field " " + std::to_string(offsetof(PeerTable, field)) + "\n"
-  EXPECT_FIELD(exchange);
-  EXPECT_FIELD(round_bytes);
-  EXPECT_FIELD(rank);
-  EXPECT_FIELD(ranks);
-  EXPECT_FIELD(timeout_ns);
   EXPECT_FIELD(round);
   EXPECT_FIELD(arrived);
-  EXPECT_FIELD(previous_bytes);
+  EXPECT_FIELD(previous_words);
   EXPECT_FIELD(failed);
   EXPECT_FIELD(failed_round);
+  EXPECT_FIELD(rank);
+  EXPECT_FIELD(exchange);
+  EXPECT_FIELD(round_bytes);
+  EXPECT_FIELD(timeout_ns);
 #undef EXPECT_FIELD
   EXPECT_EQ(found, expected);
 }

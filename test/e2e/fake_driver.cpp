@@ -409,18 +409,18 @@ Result cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t bytes, Handle s
   Result result = CheckStream(stream);
   return result ? result : Copy(to, reinterpret_cast<Pointer>(from), bytes);
 }
-// A copy of 8 bytes from 8 bytes before the end of a table of 112 is that of the failure of a rank.
+// A copy of 8 bytes from byte 12 of a table of 104 bytes is that of the failure of a rank (PeerTable).
 Result cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t bytes, Handle stream) {
   Result result = CheckStream(stream);
   result = result ? result : Copy(reinterpret_cast<Pointer>(to), from, bytes);
-  constexpr size_t kTableBytes = 112, kFailureBytes = 8;
+  constexpr size_t kTableBytes = 104, kFailureAt = 12, kFailureBytes = 8;
   unsigned gpu = 0, rank = 0, round = 0;
   const char *failure = std::getenv("FAKE_FAILED");
   if (result || bytes != kFailureBytes || !failure || std::sscanf(failure, "%u:%u:%u", &gpu, &rank, &round) != 3 ||
       static_cast<int>(gpu) != current->gpu)
     return result;
   std::lock_guard lock(mutex);
-  auto it = allocated.find(from + kFailureBytes - kTableBytes);
+  auto it = allocated.find(from - kFailureAt);
   if (it != allocated.end() && it->second.bytes == kTableBytes) {
     const unsigned words[] = {rank + 1, round};
     std::memcpy(to, words, sizeof words);

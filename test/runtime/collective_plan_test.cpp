@@ -21,7 +21,7 @@ struct CollectiveOptions {
                                    {plan::Count(plan::Extent_Tokens, 1, 1), 64}};
   plan::BufferKind from = plan::BufferKind_Workspace, to = plan::BufferKind_Workspace;
   uint64_t to_offset = 0;
-  bool has_code = false;
+  bool has_code = false, has_epilogue = false;
   uint64_t exchange_bytes = 0;
   uint32_t tensor_maps = 0;
   const char *target = "cpu";
@@ -29,6 +29,16 @@ struct CollectiveOptions {
 
 // The sum as a kernel for a GPU.
 CollectiveOptions Compiled() { return {.has_code = true, .exchange_bytes = 512, .target = "sm_90a"}; }
+
+// The sum with an epilogue, which adds it to rows of bfloat16 and scales columns by a weight.
+CollectiveOptions Fused() {
+  CollectiveOptions options = Compiled();
+  options.has_epilogue = true;
+  options.views[1] = {plan::Count(plan::Extent_Tokens, 1, 1), 32};
+  options.views.emplace_back(plan::Count(plan::Extent_One, 1, 1), 64);
+  options.to_offset = 256;
+  return options;
+}
 
 // The logits of two ranks, whose 2 * 10 columns are the 16 of the vocabulary and padding.
 CollectiveOptions Logits() {
@@ -47,12 +57,15 @@ std::string PlanError(const CollectiveOptions &options) {
   flatbuffers::Offset<plan::Code> code;
   if (options.has_code)
     code = plan::CreateCode(b, 0, 0, /*shared_bytes=*/0, /*dependent_launch=*/true, options.tensor_maps);
-  auto collective = plan::CreateCollective(b, options.op, options.rows, options.columns, options.type, /*peer=*/0,
-                                           options.result_columns, code, options.exchange_bytes);
+  auto collective = plan::CreateCollective(
+      b, options.op, options.rows, options.columns, options.type, /*peer=*/0, options.result_columns, code,
+      options.exchange_bytes, options.has_epilogue ? plan::CreateCode(b) : flatbuffers::Offset<plan::Code>());
   std::vector kernels{
       plan::CreateKernelDirect(b, "k", &options.views, plan::KernelBody_Collective, collective.Union())};
   std::vector arguments{plan::CreateArgument(b, options.from),
                         plan::CreateArgument(b, options.to, 0, options.to_offset)};
+  for (size_t i = arguments.size(); i < options.views.size(); ++i)
+    arguments.push_back(plan::CreateArgument(b, plan::BufferKind_Weight));
   std::vector<plan::Count> grid{plan::Count(plan::Extent_One, 1, 1)};
   std::vector launches{plan::CreateLaunchDirect(b, 0, &arguments, &grid)};
   std::vector entries{plan::CreateEntryDirect(b, "mixed", plan::EntryKind_Mixed, 4, 4, 1, 1024, nullptr, &launches)};
@@ -90,6 +103,30 @@ TEST(CollectivePlanTest, CodeIsForEightRanksOfAGpu) {
   EXPECT_THAT(PlanError(compiled), HasSubstr("'k' is a collective operation with tensor maps or clusters"));
 }
 
+TEST(CollectivePlanTest, EpiloguesTakeOtherArguments) {
+  EXPECT_EQ(PlanError(Fused()), "");
+  CollectiveOptions fused = Fused();
+  fused.has_epilogue = false;
+  EXPECT_THAT(PlanError(fused), HasSubstr("'k' has other arguments than rows of 64 and 64 bytes"));
+  fused = Fused();
+  fused.columns = 8;
+  EXPECT_THAT(PlanError(fused), HasSubstr("'k' has other arguments than rows of 32 and 32 bytes"));
+  fused = Fused();
+  fused.from = plan::BufferKind_Weight;
+  EXPECT_THAT(PlanError(fused), HasSubstr("a launch of 'k' exchanges Weight, expected activations or logits"));
+}
+
+TEST(CollectivePlanTest, EpiloguesFollowSumsWithCode) {
+  CollectiveOptions fused = Fused();
+  fused.has_code = false;
+  EXPECT_THAT(PlanError(fused), HasSubstr("'k' has an epilogue, which only the code of AllReduce has"));
+  CollectiveOptions logits = Logits();
+  logits.has_code = logits.has_epilogue = true;
+  logits.exchange_bytes = 512;
+  logits.target = "sm_90a";
+  EXPECT_THAT(PlanError(logits), HasSubstr("'k' has an epilogue, which only the code of AllReduce has"));
+}
+
 TEST(CollectivePlanTest, OneRankHasNone) {
   EXPECT_THAT(PlanError({.ranks = 1}), HasSubstr("'k' is a collective operation in a plan for one rank"));
 }
@@ -124,6 +161,9 @@ TEST(CollectivePlanTest, RanksExchangeActivationsAndLogits) {
 
 TEST(CollectivePlanTest, WhatOthersReadIsNotWritten) {
   EXPECT_THAT(PlanError({.to_offset = 64}), HasSubstr("a launch of 'k' writes over what other ranks read"));
+  CollectiveOptions fused = Fused();
+  fused.to_offset = 0; // a communicator would sum there
+  EXPECT_THAT(PlanError(fused), HasSubstr("a launch of 'k' writes over what other ranks read"));
   CollectiveOptions gathers = Logits();
   gathers.to = plan::BufferKind_Workspace;
   EXPECT_THAT(PlanError(gathers), HasSubstr("a launch of 'k' writes over what other ranks read"));

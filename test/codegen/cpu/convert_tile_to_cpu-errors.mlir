@@ -27,3 +27,14 @@ tile.program @rank(%y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
   %t = arith.constant dense<1.0> : tensor<2x2x2xf32>
   tile.store %t, %y[%c0, %c0, %c0] : tensor<2x2x2xf32>, !y
 }
+
+// -----
+
+!x = !tile.view<?x8xf32, activation, tokens>
+!y = !tile.view<?x8xf32, output, tokens>
+tile.program @ranks(%x: !x, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  // expected-error @+1 {{'tile.receive_sum' op is not an op that the cpu target can compile}}
+  %t = tile.receive_sum %x[%c0, %c0] through <ranks = 2, rows = 4> : !x -> tensor<4x8xf32>
+  tile.store %t, %y[%c0, %c0] : tensor<4x8xf32>, !y
+}

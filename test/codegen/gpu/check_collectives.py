@@ -6,7 +6,7 @@
     check_collectives.py gpu FOLDER [RANKS]             runs them on 2 or 4 GPUs of one host, with rounds and times
 
 Needs numpy; `gpu` needs libcuda and nvcc. All ranks must have the same bits: sums in float32 in the order of the ranks,
-rounded once.
+rounded once. What follows a sum in its kernel (tile.receive_sum) must be the same as what its epilogue makes of the sum.
 """
 
 import ctypes
@@ -25,7 +25,8 @@ POISON, ROUNDS = 0x80008000, 3
 
 
 class Case(NamedTuple):
-    """One kernel, `step_exchange`: columns of a rank, of a row of the result, and the most rows of a step."""
+    """One kernel, `step_exchange`: columns of a rank, of a row of the result, and the most rows of a step. `epilogue`: what follows
+    a sum, "residual" or "norm" (a residual, columns scaled by a weight plus 1, and sums of the squares of parts)."""
     ranks: int
     columns: int
     rows: int
@@ -33,6 +34,7 @@ class Case(NamedTuple):
     gathered: int = 0  # 0: all_reduce
     one_shot_bytes: int = 4096
     multiprocessors: int = 2
+    epilogue: str = ""
 
     def result_columns(self):
         return self.gathered or self.columns
@@ -42,6 +44,8 @@ class Case(NamedTuple):
         size = 4 if self.type == "f32" else 2
         if self.gathered:
             return self.ranks * self.rows * -(-self.columns * size // 16)
+        if self.epilogue:
+            return self.ranks * self.rows * self.columns * size // 16
         one_shot_rows = self.one_shot_bytes // (self.columns * size)
         words = lambda rows: -(-rows * self.columns * size // 16)
         one_shot = self.ranks * words(min(self.rows, one_shot_rows))
@@ -58,17 +62,39 @@ SMALL = {
     "gather_2": Case(2, 64, 24, "f32", gathered=101),
     "gather_4": Case(4, 36, 24, "bf16", gathered=144),
     "cut_4": Case(4, 32, 8, "f32", gathered=65),
+    # With few and several rows in a tile, parts of tiles at the end, threads that hold the same words, and ranks of f32.
+    "residual_2": Case(2, 264, 1, epilogue="residual"),
+    "residual_4": Case(4, 1032, 7, epilogue="residual"),
+    "residual_3": Case(3, 20, 5, "f32", epilogue="residual"),
+    "norm_2": Case(2, 192, 40, epilogue="norm"),
+    "norm_8": Case(8, 64, 9, epilogue="norm"),
 }
+NORM_PART = 64  # columns whose squares are summed
 # On GPUs: as the compiler makes them for an H200, by bytes of a rank.
 LARGE = {
     f"{kib}_KiB_{ranks}": Case(ranks, 4096, kib // 8, one_shot_bytes=(2048 if ranks == 2 else 512) * 1024, multiprocessors=132)
     for ranks in (2, 4) for kib in (8, 64, 512, 2048, 16384)
+} | {
+    f"{rows}_rows_{epilogue}_{columns}_{ranks}": Case(ranks, columns, rows, one_shot_bytes=(2048 if ranks == 2 else 512) * 1024,
+                                                    multiprocessors=132, epilogue=epilogue)
+    for ranks in (2, 4) for columns in (4096, 8192)
+    for rows, epilogue in ((1, "residual"), (8, "residual"), (16, "norm"), (32, "norm")) + (((64, "norm"),) if ranks * columns < 32768 else ())
 }
 
 
 def module(case):
     x, y = f"tensor<?x{case.columns}x{case.type}>", f"tensor<?x{case.result_columns()}x{case.type}>"
     op = f"llm.all_gather %x : ({x}) -> {y}" if case.gathered else f"llm.all_reduce %x : {x}"
+    body, types = f"%v = {op}\n      llm.yield %v : {y}", y
+    if case.epilogue:
+        body = f"%sum = {op}\n      %v = llm.add %r, %sum : {x}"
+        values = "%v"
+        if case.epilogue == "norm":
+            parts = f"tensor<?x{case.columns // NORM_PART}xf32>"
+            body += (f"\n      %scaled = llm.scale_columns %v, @norm {{weight_offset = 1.0 : f64}} : {x}"
+                     f"\n      %squares = llm.sum_of_squares %v : ({x}) -> {parts}")
+            values, types = "%v, %scaled, %squares", f"{x}, {x}, {parts}"
+        body += f"\n      llm.yield {values} : {types}"
     costs = ("slots = 2, clustered_percent = 88, memory_bytes = 4400, cache_bytes = 5500, products = 2500, round_trip = 2500, "
              "cluster_wait = 500, streaming_rows = 8, scaled_columns = 2048, split_norm_rows = 256, prefill_rows = 128, "
              f"prefill_keys = 128, spread_sequences = 4, one_shot_pair_bytes = {case.one_shot_bytes}, "
@@ -78,17 +104,21 @@ def module(case):
                        block_shared_bytes = 232448, cost_model = <{costs}>>
 module attributes {{llm.model = {{max_model_len = 64 : i64}}, llm.ranks = {case.ranks} : i64, tile.target = #target}} {{
   llm.weight @table : tensor<8x{case.columns}x{case.type}> from ["table"]
+  llm.weight @norm : tensor<{case.columns}x{case.type}> from ["norm"]
   func.func @step(%ids: tensor<?xi32>, %batch: !llm.batch) -> {y}
       attributes {{llm.entry = {{kind = "mixed", max_tokens = {case.rows} : i64, max_sequences = 1 : i64}}}} {{
     %x = llm.group "x" family("rows") -> {x} {{
       %v = llm.embedding %ids, @table : (tensor<?xi32>) -> {x}
       llm.yield %v : {x}
     }}
-    %y = llm.group "exchange" family("collective") -> {y} {{
-      %v = {op}
-      llm.yield %v : {y}
+    %r = llm.group "r" family("rows") -> {x} {{
+      %v = llm.embedding %ids, @table : (tensor<?xi32>) -> {x}
+      llm.yield %v : {x}
     }}
-    return %y : {y}
+    %y{":3" if case.epilogue == "norm" else ""} = llm.group "exchange" family("collective") -> {types} {{
+      {body}
+    }}
+    return %y{"#0" if case.epilogue == "norm" else ""} : {y}
   }}
 }}
 """
@@ -100,15 +130,15 @@ def make(tools, folder, what):
         target.mkdir(parents=True, exist_ok=True)
         pipeline = "builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a},cse)"
         translate(tools, target, tiles_of(tools, pipeline, module(case)), what)
-        for other in target.glob("step_x.*"):
+        for other in target.glob("step_[xr].*"):
             other.unlink()
 
 
 class PeerTable(ctypes.Structure):
     """Declared in codegen/device/peers.h."""
-    _fields_ = [("exchange", ctypes.c_uint64 * 8), ("round_bytes", ctypes.c_uint64), ("rank", ctypes.c_uint32), ("ranks", ctypes.c_uint32),
-                ("timeout_ns", ctypes.c_uint64), ("round", ctypes.c_uint32), ("arrived", ctypes.c_uint32),
-                ("previous_bytes", ctypes.c_uint64), ("failed", ctypes.c_uint32), ("failed_round", ctypes.c_uint32)]
+    _fields_ = [("round", ctypes.c_uint32), ("arrived", ctypes.c_uint32), ("previous_words", ctypes.c_uint32), ("failed", ctypes.c_uint32),
+                ("failed_round", ctypes.c_uint32), ("rank", ctypes.c_uint32), ("exchange", ctypes.c_uint64 * 8),
+                ("round_bytes", ctypes.c_uint64), ("timeout_ns", ctypes.c_uint64)]
 
 
 def without_poison(words, type):
@@ -116,28 +146,69 @@ def without_poison(words, type):
     return np.where(words == (POISON if type == "f32" else 0x8000), 0, words).astype(words.dtype)
 
 
+def to_floats(case, bits):
+    return bits.view(np.float32) if case.type == "f32" else from_bf16(bits)
+
+
+def to_bits(case, floats):
+    return np.ascontiguousarray(floats, np.float32).view(np.uint32) if case.type == "f32" else to_bf16(floats)
+
+
 def reference(case, xs):
     """The bits of the result, of the bits of all ranks."""
     xs = [without_poison(x, case.type) for x in xs]
     if case.gathered:
         return np.concatenate(xs, axis=1)[:, :case.gathered]
-    floats = [x.view(np.float32) if case.type == "f32" else from_bf16(x) for x in xs]
+    floats = [to_floats(case, x) for x in xs]
     with np.errstate(all="ignore"):
         total = floats[0].copy()
         for x in floats[1:]:
             total = total + x
-    return without_poison(total.view(np.uint32) if case.type == "f32" else to_bf16(total), case.type)
+    return without_poison(to_bits(case, total), case.type)
+
+
+class Others(NamedTuple):
+    """The bits that all ranks have of the residual and of the weight of a norm."""
+    residual: "np.ndarray"
+    weight: "np.ndarray"
+
+
+def results_of(case, xs, others):
+    """What each rank must have: the bits of its results; sums of squares as numbers."""
+    total = reference(case, xs)
+    if not case.epilogue:
+        return [total]
+    with np.errstate(all="ignore"):
+        y = to_floats(case, others.residual) + to_floats(case, total)
+        if case.epilogue == "residual":
+            return [to_bits(case, y)]
+        squares = (y.astype(np.float64)**2).reshape(len(y), -1, NORM_PART).sum(axis=2).astype(np.float32)
+        return [to_bits(case, y), to_bits(case, y * (to_floats(case, others.weight) + np.float32(1))), squares]
+
+
+def count_wrong(found, wanted):
+    """Elements that are not equal in their bits, or sums that are not close."""
+    if wanted.dtype == np.float32:
+        return int((~np.isclose(found.view(np.float32), wanted, rtol=1e-5, atol=0)).sum())
+    return int((found != wanted).sum())
 
 
 def random_bits(rng, case, rows):
     """Numbers of different sizes, zeros of both signs, pairs of -0.0 and the float with their bits."""
-    x = (rng.standard_normal((rows, case.columns)) * 10.0 ** rng.integers(-20, 20, (rows, case.columns))).astype(np.float32)
+    most = 4 if case.epilogue == "norm" else 20  # whose squares are numbers
+    x = (rng.standard_normal((rows, case.columns)) * 10.0 ** rng.integers(-most, most, (rows, case.columns))).astype(np.float32)
     x[rng.random(x.shape) < 0.1] = 0.0
     x[rng.random(x.shape) < 0.2] *= -0.0
     bits = x.view(np.uint32).copy() if case.type == "f32" else to_bf16(x)
     if case.type == "f32":
         bits[rng.random(x.shape) < 0.1] = POISON
     return bits
+
+
+def random_others(rng, case, rows):
+    if not case.epilogue:
+        return None
+    return Others(random_bits(rng, case, rows), random_bits(rng, case, 1)[0])
 
 
 def aligned(bytes, fill):
@@ -152,8 +223,9 @@ class EmulatedRanks:
     """A thread and a copy of the kernel's library for each rank, with exchange memory that all of them write."""
 
     def __init__(self, compiler, folder, case, scratch):
-        self.case, self.spec = case, json.loads((folder / "step_exchange.json").read_text())
-        sources = {"step_exchange": (folder / "step_exchange.cu").read_text()}
+        names = ["step_exchange"] + (["step_exchange_epilogue"] if case.epilogue else [])
+        self.case, self.specs = case, {name: json.loads((folder / f"{name}.json").read_text()) for name in names}
+        sources = {name: (folder / f"{name}.cu").read_text() for name in names}
         library = emulation.compile_kernels(compiler, sources, scratch / folder.name)
         self.libraries = []
         for rank in range(case.ranks):
@@ -165,36 +237,63 @@ class EmulatedRanks:
         self.tables = []
         for rank in range(case.ranks):
             self.exchange[rank].view(np.uint32)[:] = POISON
-            table = PeerTable(round_bytes=self.round_bytes, rank=rank, ranks=case.ranks, timeout_ns=60 * 10**9)
+            table = PeerTable(round_bytes=self.round_bytes, rank=rank, timeout_ns=60 * 10**9)
             table.exchange[:case.ranks] = [memory.ctypes.data for memory in self.exchange]
             self.tables.append(table)
 
-    def run(self, xs, in_place=False, absent=()):
-        """One round, without the ranks `absent`. Results have a row more than the step, filled with 7."""
-        rows, results = len(xs[0]), []
-        for x in xs:
-            y = aligned((rows + 1) * self.case.result_columns() * x.itemsize, 7).view(x.dtype).reshape(rows + 1, -1)
-            if in_place:
-                y[:rows] = x
-            results.append(y)
+    def buffers(self, x, others, in_place):
+        """The arguments of the kernel and its results. Results have a row more than the step, filled with 7."""
+        rows, case = len(x), self.case
+
+        def filled(columns, like, contents=None):
+            y = aligned((rows + 1) * columns * like.itemsize, 7).view(like.dtype).reshape(rows + 1, -1)
+            if contents is not None:
+                y[:rows] = contents
+            return y
+
+        def copied(bits):
+            result = aligned(bits.nbytes, 0).view(bits.dtype).reshape(bits.shape)
+            result[...] = bits
+            return result
+
+        if not case.epilogue:
+            y = filled(case.result_columns(), x, x if in_place else None)
+            return [y if in_place else copied(x), y], [y]
+        results = [filled(case.columns, x, others.residual)]
+        if case.epilogue == "residual":
+            return [copied(x), *results], results
+        results += [filled(case.columns, x), filled(case.columns // NORM_PART, np.zeros(1, np.uint32))]
+        return [copied(x), results[0], copied(others.weight), *results[1:]], results
+
+    def launch(self, rank, name, arguments, late, peers=None):
+        spec = self.specs[name]
+        rows = len(arguments[0]) - (arguments[0] is arguments[1])
         sizes = [rows, 1, 1, 1, 0, 0]
-        inputs = [aligned(x.nbytes, 0).view(x.dtype).reshape(x.shape) for x in xs]
-        for to, x in zip(inputs, xs):
-            to[...] = x
+        grid = [multiplier * -(-(sizes[size] if size < len(sizes) else 1) // divisor) for size, divisor, multiplier in spec["grid"]]
+        emulation.run(self.libraries[rank], name, [a.ctypes.data for a in arguments], sizes, grid, spec["block"], 1, spec["shared_bytes"],
+                      late=[emulation.LateWrite(a.ctypes.data, a.nbytes) for a in late], peers=peers)
+
+    def run(self, xs, others=None, in_place=False, absent=()):
+        """One round, without the ranks `absent`: the results of each rank."""
+        buffers = [self.buffers(x, others, in_place) for x in xs]
 
         def run_rank(rank):
-            x, table = results[rank] if in_place else inputs[rank], self.tables[rank]
-            # Earlier launches write the rows, and the table at its end.
-            late = [emulation.LateWrite(x.ctypes.data, xs[rank].nbytes), emulation.LateWrite(ctypes.addressof(table), ctypes.sizeof(table))]
-            grid = [multiplier for _, _, multiplier in self.spec["grid"]]
-            emulation.run(self.libraries[rank], "step_exchange", [x.ctypes.data, results[rank].ctypes.data], sizes, grid,
-                          self.spec["block"], 1, 0, late=late, peers=ctypes.addressof(table))
+            table, (arguments, results) = self.tables[rank], buffers[rank]
+            # Earlier launches write the rows, the residual, and the table at its end.
+            late = [np.frombuffer(table, np.uint8), arguments[0][:len(xs[rank])]] + ([results[0]] if others else [])
+            self.launch(rank, "step_exchange", arguments, late, ctypes.addressof(table))
 
         threads = [threading.Thread(target=run_rank, args=(rank,)) for rank in range(self.case.ranks) if rank not in absent]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        return [results for _, results in buffers]
+
+    def run_epilogue(self, total, others):
+        """The results of the epilogue, where a communicator has computed the sum."""
+        arguments, results = self.buffers(total, others, in_place=False)
+        self.launch(0, "step_exchange_epilogue", arguments, [arguments[0], results[0]])
         return results
 
     def is_clear(self, round):
@@ -208,26 +307,31 @@ def check_emulated(compiler, folder):
         for name, case in SMALL.items():
             rng, ranks = np.random.default_rng(3), EmulatedRanks(compiler, folder / name, case, pathlib.Path(scratch))
             sizes = [1, case.rows, 2, case.rows // 2, 1, case.rows, case.rows - 1, 3]
-            for round, rows in enumerate(sizes):
-                xs = [random_bits(rng, case, rows) for _ in range(case.ranks)]
-                in_place = round % 2 == 1 and not case.gathered
-                results, wanted = ranks.run(xs, in_place), reference(case, xs)
-                guard = np.full(case.result_columns() * wanted.itemsize, 7, np.uint8).view(wanted.dtype)
+            for round, rows in enumerate(max(1, min(rows, case.rows)) for rows in sizes):
+                xs, others = [random_bits(rng, case, rows) for _ in range(case.ranks)], random_others(rng, case, rows)
+                in_place = round % 2 == 1 and not case.gathered and not case.epilogue
+                results, wanted = ranks.run(xs, others, in_place), results_of(case, xs, others)
+                guards = sum(int((y[rows].view(np.uint8) != 7).sum()) for of_rank in results for y in of_rank)
                 yield (f"{name}, round {round}: {rows} rows{' in place' if in_place else ''}",
-                       sum(int((y[:rows] != wanted).sum() + (y[rows] != guard).sum()) for y in results))
+                       guards + sum(count_wrong(y[:rows], w) for of_rank in results for y, w in zip(of_rank, wanted)))
+                if case.epilogue:
+                    alone = ranks.run_epilogue(reference(case, xs), others)
+                    yield (f"{name}, round {round}: all ranks and the epilogue have the same bits",
+                           sum(int((y != z).sum()) for of_rank in results for y, z in zip(of_rank, alone)))
                 yield f"{name}, round {round}: buffers of other rounds", int(not ranks.is_clear(round))
                 yield (f"{name}, round {round}: tables",
-                       sum((t.round, t.arrived, t.failed) != (round + 1, 0, 0) or t.previous_bytes > ranks.round_bytes for t in ranks.tables))
+                       sum((t.round, t.arrived, t.failed) != (round + 1, 0, 0) or 16 * t.previous_words > ranks.round_bytes for t in ranks.tables))
             # The last rank that has something to send does not come.
             last = (-(-case.gathered // case.columns) if case.gathered else case.ranks) - 1
             for table in ranks.tables:
                 table.timeout_ns = 20 * 10**6
-            ranks.run(xs, absent=[last])
+            ranks.run(xs, others, absent=[last])
             yield (f"{name}: a rank that does not come",
                    sum((t.failed, t.failed_round) != (last + 1, len(sizes)) for t in ranks.tables if t.rank != last))
             ranks.tables[last].failed = 1
-            results = ranks.run(xs)
-            yield f"{name}: rounds after a failure write nothing", sum(int((y.view(np.uint8) != 7).sum()) for y in results)
+            before, results = ranks.buffers(xs[0], others, in_place=False)[1], ranks.run(xs, others)
+            yield (f"{name}: rounds after a failure write nothing",
+                   sum(int((y != b).sum()) for of_rank in results for y, b in zip(of_rank, before)))
 
 
 def main():

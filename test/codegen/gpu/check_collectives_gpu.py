@@ -10,7 +10,8 @@ import subprocess
 import tempfile
 import threading
 
-from check_collectives import LARGE, POISON, ROUNDS, SMALL, PeerTable, np, random_bits, reference
+from check_collectives import (LARGE, POISON, ROUNDS, SMALL, PeerTable, count_wrong, np, random_bits, random_others,
+                               results_of)
 
 NODES, REPLAYS = 100, 1000  # rounds of the test with delays
 TIMED, REPEATS = 60, 20
@@ -87,11 +88,11 @@ class Rank:
         return self.driver.made("cuModuleGetFunction", ctypes.c_void_p, module, name.encode())
 
     def kernel(self, folder):
-        """The kernel of a case, with its grid and block."""
+        """The kernel of a case, with its grid, block and shared memory."""
         if folder not in self.functions:
             spec = json.loads((folder / "step_exchange.json").read_text())
             function = self.load((folder / "step_exchange.cubin").read_bytes(), "step_exchange")
-            self.functions[folder] = function, spec["grid"][0][2], spec["block"]
+            self.functions[folder] = function, spec["grid"], spec["block"], spec["shared_bytes"]
         return self.functions[folder]
 
     def allocate(self, bytes):
@@ -107,14 +108,16 @@ class Rank:
         self.driver("cuMemcpyDtoH_v2", result.ctypes.data_as(ctypes.c_void_p), pointer, ctypes.c_size_t(result.nbytes))
         return result
 
-    def launch(self, function, grid, block, arguments):
-        config = LaunchConfig((grid, 1, 1), (block, 1, 1), 0, self.stream, ctypes.pointer(DEPENDENT), 1)
+    def launch(self, function, grid, block, arguments, shared_bytes=0):
+        config = LaunchConfig(tuple([*grid, 1, 1][:3]), (block, 1, 1), shared_bytes, self.stream, ctypes.pointer(DEPENDENT), 1)
         pointers = (ctypes.c_void_p * len(arguments))(*[ctypes.cast(ctypes.pointer(a), ctypes.c_void_p) for a in arguments])
         self.driver("cuLaunchKernelEx", ctypes.byref(config), function, pointers, None)
 
-    def exchange(self, folder, x, y, rows):
-        function, grid, block = self.kernel(folder)
-        self.launch(function, grid, block, [x, y, (ctypes.c_int * 6)(rows, 1, 1, 1, 0, 0), self.table])
+    def exchange(self, folder, pointers, rows):
+        function, grid, block, shared_bytes = self.kernel(folder)
+        sizes = [rows, 1, 1, 1, 0, 0]
+        blocks = [multiplier * -(-[*sizes, 1][size] // divisor) for size, divisor, multiplier in grid]
+        self.launch(function, blocks, block, [*pointers, (ctypes.c_int * 6)(*sizes), self.table], shared_bytes)
 
     def capture(self, enqueue):
         self.driver("cuStreamBeginCapture_v2", self.stream, 1)
@@ -141,7 +144,7 @@ class Ranks:
             driver("cuMemsetD32_v2", rank.memory, ctypes.c_uint32(POISON), ctypes.c_size_t(ROUNDS * self.round_bytes // 4))
         for i, rank in enumerate(self.ranks):
             rank.use()
-            table = PeerTable(round_bytes=self.round_bytes, rank=i, ranks=count, timeout_ns=5 * 10**9)
+            table = PeerTable(round_bytes=self.round_bytes, rank=i, timeout_ns=5 * 10**9)
             table.exchange[:count] = [other.memory.value for other in self.ranks]
             rank.table = rank.upload(np.frombuffer(bytes(table), np.uint8))
             driver("cuCtxSynchronize")
@@ -175,27 +178,40 @@ class Ranks:
 
 
 class Step:
-    """A case with rows of all ranks: their inputs and results on the GPUs, and what the result must be."""
+    """A case with rows of all ranks: their arguments and results on the GPUs, and what the results must be."""
 
     def __init__(self, ranks, folder, case, rows, rng):
-        xs = [random_bits(rng, case, rows) for _ in ranks.ranks]
-        self.folder, self.rows, self.wanted = folder, rows, reference(case, xs)
-        words = np.zeros(-(-self.wanted.nbytes // 4) * 4, np.uint8)
-        words[:self.wanted.nbytes] = self.wanted.reshape(-1).view(np.uint8)
-        self.words = self.wanted.nbytes // 4  # that the GPU compares
+        xs, others = [random_bits(rng, case, rows) for _ in ranks.ranks], random_others(rng, case, rows)
+        self.folder, self.rows, self.wanted = folder, rows, results_of(case, xs, others)
+        words = np.zeros(-(-self.wanted[0].nbytes // 4) * 4, np.uint8)
+        words[:self.wanted[0].nbytes] = self.wanted[0].reshape(-1).view(np.uint8)
+        self.words = self.wanted[0].nbytes // 4  # that the GPU compares
 
         def place(i, rank):
             rank.kernel(folder)  # no module may be loaded while launches are captured
-            return rank.upload(xs[i]), rank.upload(np.full_like(words, 0xFF)), rank.upload(words)
+            results = [rank.upload(np.full(-(-w.nbytes // 4) * 4, 0xFF, np.uint8)) for w in self.wanted]
+            residual = [rank.upload(others.residual)] if others else []
+            weight = [rank.upload(others.weight)] if case.epilogue == "norm" else []
+            return [rank.upload(xs[i]), results[0], *weight, *results[1:]], results, residual, rank.upload(words)
         self.places = ranks.together(place)
 
     def enqueue(self, i, rank):
-        rank.exchange(self.folder, self.places[i][0], self.places[i][1], self.rows)
+        """The kernel, with a copy of the residual that it adds to."""
+        arguments, results, residual, _ = self.places[i]
+        if residual:
+            rank.driver("cuMemcpyDtoDAsync_v2", results[0], residual[0], ctypes.c_size_t(self.wanted[0].nbytes), rank.stream)
+        self.enqueue_alone(i, rank)
+
+    def enqueue_alone(self, i, rank):
+        rank.exchange(self.folder, self.places[i][0], self.rows)
 
     def enqueue_check(self, i, rank, delay):
-        _, y, wanted = self.places[i]
-        rank.launch(rank.check, min(64, -(-self.words // 256)), 256,
-                    [y, wanted, ctypes.c_int64(self.words), rank.wrong, ctypes.c_int64(delay)])
+        _, results, _, wanted = self.places[i]
+        rank.launch(rank.check, [min(64, -(-self.words // 256))], 256,
+                    [results[0], wanted, ctypes.c_int64(self.words), rank.wrong, ctypes.c_int64(delay)])
+
+    def download(self, i, rank):
+        return [rank.download(result, wanted) for result, wanted in zip(self.places[i][1], self.wanted)]
 
 
 def check_results(ranks, folder, cases, rng):
@@ -203,8 +219,9 @@ def check_results(ranks, folder, cases, rng):
         for rows in sorted({1, case.rows // 2 or 1, case.rows}):
             step = Step(ranks, folder / name, case, rows, rng)
             ranks.together(step.enqueue)
-            found = ranks.together(lambda i, rank: rank.download(step.places[i][1], step.wanted))
-            yield f"{name}: {rows} rows", sum(int((y != step.wanted).sum()) for y in found)
+            found = ranks.together(step.download)
+            yield f"{name}: {rows} rows", sum(count_wrong(y, w) for of_rank in found for y, w in zip(of_rank, step.wanted))
+            yield f"{name}: {rows} rows, equal bits", sum(not np.array_equal(y, z, equal_nan=True) for of_rank in found for y, z in zip(of_rank, found[0]))
 
 
 def check_rounds(ranks, folder, cases, rng):
@@ -234,7 +251,7 @@ def time_of(ranks, folder, name, case, rng):
     step = Step(ranks, folder / name, case, case.rows, rng)
 
     def run(i, rank):
-        graph = rank.capture(lambda: [step.enqueue(i, rank) for _ in range(TIMED)])
+        graph = rank.capture(lambda: [step.enqueue_alone(i, rank) for _ in range(TIMED)])
         begin, end = (rank.driver.made("cuEventCreate", ctypes.c_void_p, 0) for _ in range(2))
         times = []
         for _ in range(REPEATS):
@@ -270,5 +287,5 @@ def check_gpu(folder, count=None):
         # Rows of whole words of 4 bytes, which the kernel that checks them compares.
         yield from check_rounds(ranks, folder, {n: c for n, c in small.items() if c.result_columns() * (2 if c.type == "bf16" else 4) % 4 == 0} | few, rng)
         for name, case in large.items():
-            print(f"time {ranks_of_test} ranks, {case.rows * 8} KiB: {time_of(ranks, folder, name, case, rng):.2f} us a call", flush=True)
+            print(f"time {ranks_of_test} ranks, {name}: {time_of(ranks, folder, name, case, rng):.2f} us a call", flush=True)
         yield f"{ranks_of_test} ranks: ranks that did not deliver", ranks.failures()

@@ -250,3 +250,59 @@ tile.program @more_columns(%x: !tile.view<?x8xf32, activation, tokens>, %y: !til
   // expected-error @+1 {{writes 17 columns, but 2 ranks have 8 each}}
   tile.collective all_gather %x, %y through <ranks = 2, rows = 4> : !tile.view<?x8xf32, activation, tokens>, !tile.view<?x17xf32, output, tokens>
 }
+
+// -----
+
+tile.program @sum_of_a_row(%x: !tile.view<8xf32, activation>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  // expected-error @+1 {{is of rows of the step and takes their row and column, found 'tensor<8xf32>' of '!tile.view<8xf32, activation>'}}
+  %s = tile.receive_sum %x[%c0] through <ranks = 2, rows = 4> : !tile.view<8xf32, activation> -> tensor<8xf32>
+}
+
+// -----
+
+tile.program @sum_of_codes(%x: !tile.view<?x16xi8, activation, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  // expected-error @+1 {{exchanges 'i8', expected f32, f16 or bf16}}
+  %s = tile.receive_sum %x[%c0, %c0] through <ranks = 2, rows = 4> : !tile.view<?x16xi8, activation, tokens> -> tensor<4x16xi8>
+}
+
+// -----
+
+tile.program @sum_of_odd_rows(%x: !tile.view<?x6xf32, activation, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  // expected-error @+1 {{exchanges rows of 24 bytes, expected a multiple of 16}}
+  %s = tile.receive_sum %x[%c0, %c0] through <ranks = 2, rows = 4> : !tile.view<?x6xf32, activation, tokens> -> tensor<4x8xf32>
+}
+
+// -----
+
+tile.program @sum_of_the_second(%y: !tile.view<?x8xf32, activation, tokens>, %x: !tile.view<?x8xf32, activation, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  // expected-error @+1 {{sums rows in place without peers, expected those of the first argument}}
+  %s = tile.receive_sum %x[%c0, %c0] through <ranks = 2, rows = 4> : !tile.view<?x8xf32, activation, tokens> -> tensor<4x8xf32>
+}
+
+// -----
+
+tile.program @sum_of_what_is_written(%x: !tile.view<?x8xf32, activation, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  // expected-error @+1 {{sums rows that its program writes}}
+  %s = tile.receive_sum %x[%c0, %c0] through <ranks = 2, rows = 4> : !tile.view<?x8xf32, activation, tokens> -> tensor<4x8xf32>
+  tile.store %s, %x[%c0, %c0] : tensor<4x8xf32>, !tile.view<?x8xf32, activation, tokens>
+}
+
+// -----
+
+tile.program @two_sums(%x: !tile.view<?x8xf32, activation, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %first = tile.receive_sum %x[%c0, %c0] through <ranks = 2, rows = 4> : !tile.view<?x8xf32, activation, tokens> -> tensor<4x8xf32>
+  // expected-error @+1 {{is the second of its program, which runs in one round of the exchange}}
+  %s = tile.receive_sum %x[%c0, %c0] through <ranks = 2, rows = 4> : !tile.view<?x8xf32, activation, tokens> -> tensor<4x8xf32>
+}

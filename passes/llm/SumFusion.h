@@ -1,0 +1,22 @@
+//===- SumFusion.h - what follows a sum over ranks in its kernel -------------===//
+//
+// A GPU's kernel that pushes rows to the other ranks and sums what they push has tiles of the sum in registers. So ops
+// on single elements, and the parts of a split norm, can follow before the sum is stored.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_PASSES_LLM_SUMFUSION_H
+#define INLAY_PASSES_LLM_SUMFUSION_H
+
+#include "dialects/llm/Llm.h"
+
+namespace inlay::llm {
+/// Why the ops that follow `sum` in steps of up to `maxRows` rows need kernels of their own; empty if they do not. A
+/// sum in two hops is stored between them.
+std::string sumRefusal(AllReduceOp sum, int64_t maxRows);
+
+/// Whether `op` computes a tile from tiles at the same place.
+bool isOfTiles(mlir::Operation *op);
+} // namespace inlay::llm
+
+#endif // INLAY_PASSES_LLM_SUMFUSION_H

@@ -1,0 +1,43 @@
+// RUN: inlay-opt %s --pass-pipeline="builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a},cse)" | FileCheck %s
+// RUN: not inlay-opt %s --pass-pipeline="builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{target=cpu})" 2>&1 | FileCheck %s --check-prefix=CPU
+// A sum over ranks and what follows it: the residual is loaded before the ranks wait for each other, and written in
+// place. A block has a part of the norm of several rows.
+
+// CHECK: tile.launch model @step_exchange(workspace [[X:[0-9]+]], workspace [[R:[0-9]+]], weight @norm, workspace {{[0-9]+}}, workspace {{[0-9]+}})
+// CHECK-LABEL: tile.program @step_exchange(
+// CHECK-SAME: %[[X:.*]]: !tile.view<?x256xbf16, activation, tokens>, %[[R:.*]]: !tile.view<?x256xbf16, state, tokens>, %[[WEIGHT:.*]]: !tile.view<256xbf16, weight>, %[[SCALED:.*]]: !tile.view<?x256xbf16, output, tokens>, %[[SQUARES:.*]]: !tile.view<?x4xf32, output, tokens>
+// CHECK: %[[COLUMN:.*]] = arith.muli %{{.*}}, %c64
+// CHECK: %[[ROW:.*]] = arith.muli %{{.*}}, %c16
+// CHECK: tile.load %[[R]][%[[ROW]], %{{.*}}]
+// CHECK: %[[SUM:.*]] = tile.receive_sum %[[X]][%[[ROW]], %[[COLUMN]]] through <ranks = 2, rows = 40> : <?x256xbf16, activation, tokens> -> tensor<16x64xbf16>
+// CHECK: arith.extf %[[SUM]]
+// CHECK: arith.addf
+// CHECK: tile.load %[[WEIGHT]][%[[COLUMN]]]
+// CHECK: tile.reduce add
+// CHECK: tile.store %{{.*}}, %[[R]][%[[ROW]], %[[COLUMN]]]
+// CHECK: tile.store %{{.*}}, %[[SCALED]][%[[ROW]], %[[COLUMN]]]
+// CHECK: tile.store %{{.*}}, %[[SQUARES]][
+// CPU: has ops that follow a sum over ranks, which runs alone on the target cpu
+module attributes {llm.model = {max_model_len = 64 : i64}, llm.ranks = 2 : i64} {
+  llm.weight @table : tensor<8x256xbf16> from ["table"]
+  llm.weight @norm : tensor<256xbf16> from ["norm"]
+  func.func @step(%ids: tensor<?xi32>, %batch: !llm.batch) -> tensor<?x256xbf16>
+      attributes {llm.entry = {kind = "mixed", max_tokens = 40 : i64, max_sequences = 1 : i64}} {
+    %x = llm.group "x" family("rows") -> tensor<?x256xbf16> {
+      %v = llm.embedding %ids, @table : (tensor<?xi32>) -> tensor<?x256xbf16>
+      llm.yield %v : tensor<?x256xbf16>
+    }
+    %r = llm.group "r" family("rows") -> tensor<?x256xbf16> {
+      %v = llm.embedding %ids, @table : (tensor<?xi32>) -> tensor<?x256xbf16>
+      llm.yield %v : tensor<?x256xbf16>
+    }
+    %y:3 = llm.group "exchange" family("collective") -> tensor<?x256xbf16>, tensor<?x256xbf16>, tensor<?x4xf32> {
+      %sum = llm.all_reduce %x : tensor<?x256xbf16>
+      %v = llm.add %r, %sum : tensor<?x256xbf16>
+      %scaled = llm.scale_columns %v, @norm {weight_offset = 1.0 : f64} : tensor<?x256xbf16>
+      %squares = llm.sum_of_squares %v : (tensor<?x256xbf16>) -> tensor<?x4xf32>
+      llm.yield %v, %scaled, %squares : tensor<?x256xbf16>, tensor<?x256xbf16>, tensor<?x4xf32>
+    }
+    return %y#0 : tensor<?x256xbf16>
+  }
+}
