@@ -75,11 +75,12 @@ absl::Status ModelRanks::OpenRank(std::shared_ptr<const Bundle> bundle, const En
                                   const DeviceWrapper &wrap) {
   EngineOptions own = options;
   own.threads = ThreadsOfRank(options.threads, bundle->plan().ranks());
-  auto open = [&](RankLinks links) {
+  auto open = [&](RankLinks links) -> absl::Status {
     absl::StatusOr<std::unique_ptr<LoadedModel>> model = LoadedModel::Open(bundle, own, wrap, std::move(links));
-    if (model.ok())
-      models_.push_back(*std::move(model));
-    return model.status();
+    if (!model.ok())
+      return model.status();
+    models_.push_back(*std::move(model));
+    return absl::OkStatus();
   };
   if (bundle->plan().ranks() == 1 && options.process.ranks == 1)
     return open({});

@@ -5,8 +5,10 @@
 #include "runtime/device/peer_table.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <thread>
@@ -93,9 +95,10 @@ protected:
           std::make_unique<CudaRanks>(process.group, stages, backend, INLAY_FAKE_NCCL, process.processes.get());
       absl::StatusOr<std::unique_ptr<Device>> device =
           OpenDevice("sm_90a", 1, "", {.index = rank, .count = count, .gpus = process.ranks.get()});
-      if (device.ok())
-        process.device = *std::move(device);
-      return device.status();
+      if (!device.ok())
+        return device.status();
+      process.device = *std::move(device);
+      return absl::OkStatus();
     });
   }
 

@@ -200,15 +200,15 @@ void RunCollectives(const std::vector<Operation> &operations) {
   }
 }
 
-Result Enqueue(Operation operation) {
+Result Enqueue(const Operation &operation) {
   if (operation.type != kBytes && operation.type != kFloat32 && operation.type != kBFloat16)
     return kInvalidArgument;
   if (groups > 0) {
-    grouped.push_back(std::move(operation));
+    grouped.push_back(operation);
     return kOk;
   }
   auto *run = operation.peer < 0 ? RunCollectives : RunMessages;
-  fake::Enqueue([run, operation = std::move(operation)] { run({operation}); });
+  fake::Enqueue([run, operation] { run({operation}); });
   return kOk;
 }
 
