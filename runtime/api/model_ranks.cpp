@@ -66,20 +66,6 @@ RankGroup::Clock::duration TimeoutOf(const EngineOptions &options) {
       std::chrono::duration<double>(options.distributed_timeout));
 }
 
-// A bundle that could run on a GPU must not run on the cpu because of the way in which it was started.
-absl::Status CheckTargetOfProcesses(const Bundle &bundle, const EngineOptions &options) {
-  std::string found = options.target;
-  for (const plan::Target *target : *bundle.plan().targets())
-    if (options.target.empty() && target->name()->string_view() != "cpu")
-      found = target->name()->str();
-  if (found.empty() || found == "cpu")
-    return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      fmt::format("{}: ranks in processes of their own run on the target cpu, found {}; start one process, which runs "
-                  "all ranks, or give --target cpu",
-                  bundle.path(), found));
-}
-
 } // namespace
 
 ModelRanks::ModelRanks() = default;
@@ -89,31 +75,63 @@ absl::Status ModelRanks::OpenRank(std::shared_ptr<const Bundle> bundle, const En
                                   const DeviceWrapper &wrap) {
   EngineOptions own = options;
   own.threads = ThreadsOfRank(options.threads, bundle->plan().ranks());
-  RankLinks links;
-  if (bundle->plan().ranks() > 1 || options.process.ranks > 1) {
-    if (absl::Status status = CheckTargetOfProcesses(*bundle, options); !status.ok())
-      return status;
-    if (options.distributed_backend != "auto")
-      return absl::InvalidArgumentError(fmt::format(
-          "--distributed-backend {} is for GPUs, but ranks in processes of their own run on the target cpu; "
-          "remove the option",
-          options.distributed_backend));
-    absl::StatusOr<std::unique_ptr<RankProcesses>> processes = ConnectProcesses(*bundle, options.process);
-    if (!processes.ok())
-      return processes.status();
-    processes_ = *std::move(processes);
-    group_ = GroupOfProcesses(*processes_, TimeoutOf(options));
-    links = LinksOfProcess(bundle->plan(), *processes_, group_);
-    is_ready_ = std::vector<std::atomic<bool>>(ranks());
-    steps_done_ = std::vector<std::atomic<int64_t>>(ranks());
-  }
-  absl::StatusOr<std::unique_ptr<LoadedModel>> model = LoadedModel::Open(bundle, own, wrap, std::move(links));
-  if (!model.ok())
-    return model.status();
-  models_.push_back(*std::move(model));
-  if (processes_)
-    threads_ = std::make_unique<RankThreads>(group_, processes_->rank(), 1);
+  auto open = [&](RankLinks links) -> absl::Status {
+    absl::StatusOr<std::unique_ptr<LoadedModel>> model = LoadedModel::Open(bundle, own, wrap, std::move(links));
+    if (!model.ok())
+      return model.status();
+    models_.push_back(*std::move(model));
+    return absl::OkStatus();
+  };
+  if (bundle->plan().ranks() == 1 && options.process.ranks == 1)
+    return open({});
+  absl::StatusOr<std::unique_ptr<RankProcesses>> processes = ConnectProcesses(*bundle, options.process);
+  if (!processes.ok())
+    return processes.status();
+  processes_ = *std::move(processes);
+  group_ = GroupOfProcesses(*processes_, TimeoutOf(options));
+  gpus_ = MakeGpus(bundle->plan(), options);
+  is_ready_ = std::vector<std::atomic<bool>>(ranks());
+  steps_done_ = std::vector<std::atomic<int64_t>>(ranks());
+  RankLinks links = LinksOfProcess(bundle->plan(), *processes_, group_);
+  links.gpus = gpus_.get();
+  absl::Status status = open(std::move(links));
+  if (!status.ok() && processes_->rank() > 0)
+    status = absl::Status(status.code(), fmt::format("rank {}: {}", processes_->rank(), std::string(status.message())));
+  if (status = processes_->Agree(status); !status.ok())
+    return status;
+  if (status = CheckEqual(*processes_,
+                          {{"the target (--target)", first().target_name()},
+                           {"--distributed-backend", options.distributed_backend},
+                           {"the list of GPUs (CUDA_VISIBLE_DEVICES)", first().is_cpu() ? "" : gpus_->Addresses()}});
+      !status.ok())
+    return status;
+  if (status = ChooseExchange(bundle->path(), options); !status.ok())
+    return status;
+  threads_ = std::make_unique<RankThreads>(group_, processes_->rank(), 1);
   return absl::OkStatus();
+}
+
+std::unique_ptr<CudaRanks> ModelRanks::MakeGpus(const plan::Plan &plan, const EngineOptions &options) const {
+  return std::make_unique<CudaRanks>(
+      group_, StageCount(*plan.model()),
+      ParseDistributedBackend(options.distributed_backend).value_or(DistributedBackend::kAuto), options.nccl,
+      processes_.get());
+}
+
+// Decides how ranks on GPUs exchange values.
+absl::Status ModelRanks::ChooseExchange(const std::string &path, const EngineOptions &options) {
+  if (first().is_cpu()) {
+    if (options.distributed_backend != "auto")
+      return absl::InvalidArgumentError(
+          fmt::format("--distributed-backend {} is for GPUs, but {} runs on the target cpu, whose ranks exchange in "
+                      "host memory; remove the option",
+                      options.distributed_backend, path));
+    return absl::OkStatus();
+  }
+  if (absl::Status status = gpus_->Choose(first().target()); !status.ok())
+    return status;
+  is_deterministic_ = options.deterministic;
+  return CheckDeterministic(*gpus_, options.deterministic);
 }
 
 absl::StatusOr<std::unique_ptr<ModelRanks>> ModelRanks::Open(const std::string &path, const EngineOptions &options,
@@ -147,9 +165,7 @@ absl::StatusOr<std::unique_ptr<ModelRanks>> ModelRanks::Open(const std::string &
     result->group_ = std::make_shared<RankGroup>(plan.ranks(), TimeoutOf(options));
     links = Connect(plan, result->group_);
     own.threads = ThreadsOfRank(options.threads, plan.ranks());
-    result->gpus_ = std::make_unique<CudaRanks>(
-        result->group_, StageCount(*plan.model()),
-        ParseDistributedBackend(options.distributed_backend).value_or(DistributedBackend::kAuto), options.nccl);
+    result->gpus_ = result->MakeGpus(plan, options);
     for (RankLinks &of_rank : links)
       of_rank.gpus = result->gpus_.get();
   }
@@ -160,21 +176,11 @@ absl::StatusOr<std::unique_ptr<ModelRanks>> ModelRanks::Open(const std::string &
     result->models_.push_back(*std::move(model));
     own.target = result->first().target_name(); // all ranks run the target of the first one
   }
-  if (result->gpus_ && result->first().is_cpu()) {
-    if (options.distributed_backend != "auto")
-      return absl::InvalidArgumentError(
-          fmt::format("--distributed-backend {} is for GPUs, but {} runs on the target cpu, whose ranks exchange in "
-                      "host memory; remove the option",
-                      options.distributed_backend, path));
-  } else if (result->gpus_) {
-    if (absl::Status status = result->gpus_->Choose(result->first().target()); !status.ok())
-      return status;
-    result->is_deterministic_ = options.deterministic;
-    if (absl::Status status = CheckDeterministic(*result->gpus_, options.deterministic); !status.ok())
-      return status;
-  }
-  if (plan.ranks() > 1)
-    result->threads_ = std::make_unique<RankThreads>(result->group_);
+  if (plan.ranks() == 1)
+    return result;
+  if (absl::Status status = result->ChooseExchange(path, options); !status.ok())
+    return status;
+  result->threads_ = std::make_unique<RankThreads>(result->group_);
   return result;
 }
 
@@ -198,7 +204,6 @@ absl::Status ModelRanks::PlanMemory(const EngineOptions &options, const MemoryPl
       return largest_page.status();
     largest_page_bytes_ = *largest_page;
     first().SetMemory(std::move(plans[0]));
-    processes_->Start(group_, [this](uint32_t rank, const Message &message) { return TakeMessage(rank, message); });
     return absl::OkStatus();
   }
   const MemoryPlan least = *std::ranges::min_element(plans, {}, &MemoryPlan::total_pages);
@@ -223,10 +228,11 @@ uint64_t ModelRanks::LargestPageBytes() const {
 }
 
 std::string ModelRanks::Describe() const {
-  if (processes_)
-    return fmt::format("{} processes of ranks in shared memory", ranks());
   if (ranks() == 1)
     return "";
+  if (processes_)
+    return first().is_cpu() ? fmt::format("{} processes of ranks in shared memory", ranks())
+                            : fmt::format("{} processes on {}", ranks(), gpus_->Describe());
   return first().is_cpu() ? fmt::format("{} threads of ranks in host memory", size()) : gpus_->Describe();
 }
 
@@ -238,6 +244,8 @@ absl::Status ModelRanks::Load() {
     if (absl::Status status = CheckDeterministic(*gpus_, is_deterministic_); !status.ok())
       return status;
   }
+  if (processes_)
+    processes_->Start(group_, [this](uint32_t rank, const Message &message) { return TakeMessage(rank, message); });
   // An error while loading is that of a file or of memory. It is returned as it is, without a log of all ranks.
   std::vector<absl::Status> statuses(size());
   absl::StatusOr<int64_t> job = Post(

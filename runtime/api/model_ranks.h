@@ -64,6 +64,8 @@ public:
 private:
   ModelRanks();
   absl::Status OpenRank(std::shared_ptr<const Bundle> bundle, const EngineOptions &options, const DeviceWrapper &wrap);
+  std::unique_ptr<CudaRanks> MakeGpus(const plan::Plan &plan, const EngineOptions &options) const;
+  absl::Status ChooseExchange(const std::string &path, const EngineOptions &options);
   absl::Status TakeMessage(uint32_t rank, const Message &message);
 
   std::shared_ptr<RankGroup> group_; // null with one rank

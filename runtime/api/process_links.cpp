@@ -94,6 +94,30 @@ RankLinks LinksOfProcess(const plan::Plan &plan, const RankProcesses &processes,
   return links;
 }
 
+absl::Status CheckEqual(RankProcesses &processes, const std::vector<SharedValue> &own) {
+  MessageWriter writer;
+  for (const SharedValue &value : own)
+    writer.PutText(value.value);
+  absl::StatusOr<std::vector<std::string>> texts = processes.ExchangeTexts(writer.Take());
+  if (!texts.ok())
+    return texts.status();
+  MessageReader first((*texts)[0]);
+  std::vector<std::string> expected;
+  for (size_t i = 0; i < own.size(); ++i)
+    expected.push_back(first.TakeText());
+  for (uint32_t rank = 0; rank < texts->size(); ++rank) {
+    MessageReader reader((*texts)[rank]);
+    for (size_t i = 0; i < own.size(); ++i)
+      if (std::string found = reader.TakeText(); found != expected[i])
+        return absl::InvalidArgumentError(
+            fmt::format("{} is {} on rank {}, but {} on rank 0; give all processes the same options", own[i].name,
+                        found, rank, expected[i]));
+    if (!reader.at_end())
+      return absl::InternalError(fmt::format("rank {} has sent a message that is not valid", rank));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<uint64_t> ShareMemoryPlan(RankProcesses &processes, const EngineOptions &options, MemoryPlan &plan) {
   MessageWriter writer;
   writer.Put(SharedPlan{.bytes_per_page = plan.bytes_per_page,

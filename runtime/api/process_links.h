@@ -14,6 +14,13 @@ std::shared_ptr<RankGroup> GroupOfProcesses(const RankProcesses &processes, Rank
 RankLinks LinksOfProcess(const plan::Plan &plan, const RankProcesses &processes,
                          const std::shared_ptr<RankGroup> &group);
 
+// An option or a property of a rank that all processes must have in common.
+struct SharedValue {
+  std::string name, value;
+};
+// Returns the same status on all ranks: an error that names the first value that differs from that of rank 0.
+absl::Status CheckEqual(RankProcesses &processes, const std::vector<SharedValue> &own);
+
 // Gives all ranks the number of pages of the one with the fewest, and checks that their options fit. Returns the most
 // bytes of a page on any rank.
 absl::StatusOr<uint64_t> ShareMemoryPlan(RankProcesses &processes, const EngineOptions &options, MemoryPlan &plan);

@@ -4,6 +4,11 @@
 #include "runtime/api/model_ranks.h"
 #include "runtime/bundle/cache_groups.h"
 
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+
 namespace inlay {
 namespace {
 
@@ -11,10 +16,23 @@ namespace {
 // with an error, and rank 0 should first report why.
 constexpr std::chrono::seconds kGrace{1};
 
+// Launches steps as they arrive. Another thread waits for their ends in their order and answers, so that a GPU has the
+// next step while it runs one.
 class RankServer {
 public:
   RankServer(ModelRanks &ranks, const EngineOptions &options)
       : ranks_(ranks), processes_(*ranks.processes()), model_(ranks.first()), runner_(model_), options_(options) {}
+  ~RankServer() {
+    {
+      std::lock_guard lock(mutex_);
+      is_ending_ = true;
+    }
+    changed_.notify_all();
+    if (answers_.joinable())
+      answers_.join();
+  }
+  RankServer(const RankServer &) = delete;
+  RankServer &operator=(const RankServer &) = delete;
 
   absl::Status Prepare() {
     const int32_t host_pages = HostPagesOf(ranks_, options_);
@@ -31,6 +49,7 @@ public:
                       static_cast<int32_t>(shape.short_rope_len())};
     limits_.host_pages = host_pages;
     limits_.rows_per_page = static_cast<int32_t>(RowsOfPage(shape));
+    answers_ = std::thread([this] { Answer(); });
     return absl::OkStatus();
   }
 
@@ -55,6 +74,12 @@ public:
   }
 
 private:
+  // A step that was launched, and the event of its end.
+  struct Launched {
+    std::unique_ptr<ReceivedStep> step;
+    EventId event = 0;
+  };
+
   absl::Status RunStep(std::string_view message) {
     absl::StatusOr<std::unique_ptr<ReceivedStep>> step = DecodeStep(message, limits_);
     if (step.ok() && (*step)->command.number != last_step_ + 1)
@@ -65,20 +90,53 @@ private:
           fmt::format("the process of rank 0: {}; the engine cannot continue", std::string(step.status().message()))));
     const StepCommand &command = (*step)->command;
     last_step_ = command.number;
+    EventId event = 0;
     absl::StatusOr<int64_t> job = ranks_.Post(
         [&](uint32_t) {
-          absl::StatusOr<EventId> event = runner_.Launch(command);
-          return event.ok() ? model_.device().WaitForEvent(*event) : event.status();
+          absl::StatusOr<EventId> launched = runner_.Launch(command);
+          event = launched.value_or(0);
+          return launched.status();
         },
         RankThreads::Limit::kTimeout);
     absl::Status status = job.ok() ? ranks_.Wait(*job) : job.status();
     if (!status.ok())
       return status;
+    {
+      std::lock_guard lock(mutex_);
+      launched_.push_back({*std::move(step), event});
+    }
+    changed_.notify_all();
+    return absl::OkStatus();
+  }
+
+  // Runs on its own thread until the engine ends or a step fails.
+  void Answer() {
+    while (true) {
+      Launched next;
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return is_ending_ || !launched_.empty(); });
+        if (launched_.empty())
+          return;
+        next = std::move(launched_.front());
+        launched_.pop_front();
+      }
+      if (!SendResult(next).ok())
+        return;
+    }
+  }
+
+  absl::Status SendResult(const Launched &launched) {
+    const StepCommand &command = launched.step->command;
+    if (absl::Status status = model_.device().WaitForEvent(launched.event); !status.ok())
+      return ranks_.Fail(
+          absl::UnavailableError(fmt::format("step {} has failed: rank {}: {}; the engine cannot continue",
+                                             command.number, processes_.rank(), std::string(status.message()))));
     std::span<const int32_t> tokens;
     if (model_.is_last_stage())
       tokens = {model_.buffers(command.slot).tokens, command.tokens};
     return processes_.Send(static_cast<uint32_t>(RankMessage::kDone),
-                           EncodeResult(command.number, tokens, SentLogits(**step)));
+                           EncodeResult(command.number, tokens, SentLogits(*launched.step)));
   }
 
   // Rank 0 has logits of its own if it is in the last stage.
@@ -95,6 +153,11 @@ private:
   const EngineOptions &options_;
   StepLimits limits_;
   int64_t last_step_ = 0;
+  std::mutex mutex_; // guards launched_ and is_ending_
+  std::condition_variable changed_;
+  std::deque<Launched> launched_;
+  bool is_ending_ = false;
+  std::thread answers_; // the last member, because it uses the others
 };
 
 absl::Status LoadAndServe(ModelRanks &ranks, const EngineOptions &options) {

@@ -216,11 +216,6 @@ absl::StatusOr<StepResult> StepRunner::Collect(const LaunchedStep &step) {
     return status;
   const size_t slot = step.command->slot;
   const auto rows = static_cast<size_t>(step.logits_rows);
-  absl::StatusOr<std::vector<RankResult>> others = ranks_.TakeResults(step.command->number);
-  if (!others.ok())
-    return others.status();
-  results_.resize(model_.steps_in_flight());
-  results_[slot] = *std::move(others);
   // What each rank of the last stage has sampled.
   std::vector<std::pair<uint32_t, std::span<const int32_t>>> sampled;
   // A later step reuses the buffers of this one, which all ranks read, so this waits for all of them. After a failure
@@ -239,6 +234,11 @@ absl::StatusOr<StepResult> StepRunner::Collect(const LaunchedStep &step) {
   if (!failures.empty())
     return ranks_.Fail(absl::UnavailableError(
         fmt::format("step {} has failed: {}the engine cannot continue", step.command->number, failures)));
+  absl::StatusOr<std::vector<RankResult>> others = ranks_.TakeResults(step.command->number);
+  if (!others.ok())
+    return others.status();
+  results_.resize(model_.steps_in_flight());
+  results_[slot] = *std::move(others);
   const uint32_t sampling = ranks_.sampling_rank();
   for (uint32_t rank = std::max(sampling, ranks_.size()); rank < results_[slot].size(); ++rank) {
     if (const size_t found = results_[slot][rank].tokens.size(); found != rows)

@@ -71,11 +71,11 @@ public:
     debug_ = *debug;
     if (absl::Status status = Check(api_.Init(0), "starting the driver"); !status.ok())
       return status;
-    absl::StatusOr<FoundGpu> found = FindGpu(api_, target, rank_);
+    absl::StatusOr<std::vector<FoundGpu>> found = FindGpus(api_, target, rank_.count);
     if (!found.ok())
       return found.status();
-    device_ = found->device;
-    name_ = fmt::format("{} ({})", found->name, target);
+    device_ = (*found)[rank_.index].device;
+    name_ = fmt::format("{} ({})", (*found)[rank_.index].name, target);
     if (absl::Status status = Check(api_.PrimaryContextRetain(&context_, device_), "opening the GPU"); !status.ok())
       return status;
     api_.ContextSetCurrent(context_);
@@ -103,7 +103,7 @@ public:
         return status;
     if (!rank_.gpus)
       return absl::OkStatus();
-    rank_.gpus->Open(rank_.index, api_, {device_, found->ordinal, context_, stream_});
+    rank_.gpus->Open(rank_.index, api_, *found, context_, stream_);
     void *memory = nullptr;
     if (absl::Status status =
             Check(api_.MemAllocHost(&memory, kMaxEvents * sizeof(PeerFailure)), "pinning host memory");

@@ -21,6 +21,7 @@ absl::StatusOr<const Api *> LoadDriver() {
     find(loaded.DeviceGet, "cuDeviceGet");
     find(loaded.DeviceGetName, "cuDeviceGetName");
     find(loaded.DeviceGetAttribute, "cuDeviceGetAttribute");
+    find(loaded.DeviceGetPciBusId, "cuDeviceGetPCIBusId");
     find(loaded.CanAccessPeer, "cuDeviceCanAccessPeer");
     find(loaded.PrimaryContextRetain, "cuDevicePrimaryCtxRetain");
     find(loaded.PrimaryContextRelease, "cuDevicePrimaryCtxRelease_v2");
@@ -30,6 +31,8 @@ absl::StatusOr<const Api *> LoadDriver() {
     find(loaded.MemFree, "cuMemFree_v2");
     find(loaded.MemAllocHost, "cuMemAllocHost_v2");
     find(loaded.MemFreeHost, "cuMemFreeHost");
+    find(loaded.MemHostRegister, "cuMemHostRegister_v2");
+    find(loaded.MemHostUnregister, "cuMemHostUnregister");
     find(loaded.MemcpyToDeviceAsync, "cuMemcpyHtoDAsync_v2");
     find(loaded.MemcpyToHostAsync, "cuMemcpyDtoHAsync_v2");
     find(loaded.MemcpyOnDeviceAsync, "cuMemcpyDtoDAsync_v2");
@@ -46,6 +49,8 @@ absl::StatusOr<const Api *> LoadDriver() {
     find(loaded.EventSynchronize, "cuEventSynchronize");
     find(loaded.EventQuery, "cuEventQuery");
     find(loaded.EventDestroy, "cuEventDestroy_v2");
+    find(loaded.IpcGetEventHandle, "cuIpcGetEventHandle");
+    find(loaded.IpcOpenEventHandle, "cuIpcOpenEventHandle");
     find(loaded.StreamBeginCapture, "cuStreamBeginCapture_v2");
     find(loaded.StreamEndCapture, "cuStreamEndCapture");
     find(loaded.GraphInstantiate, "cuGraphInstantiateWithFlags");
@@ -68,6 +73,8 @@ absl::StatusOr<const Api *> LoadDriver() {
     optional(loaded.MemMap, "cuMemMap");
     optional(loaded.MemUnmap, "cuMemUnmap");
     optional(loaded.MemSetAccess, "cuMemSetAccess");
+    optional(loaded.MemExport, "cuMemExportToShareableHandle");
+    optional(loaded.MemImport, "cuMemImportFromShareableHandle");
     if (!find.missing.empty())
       return absl::UnavailableError(
           fmt::format("the NVIDIA driver has no {}; install driver 580 or newer, or use --target cpu", find.missing));

@@ -24,10 +24,12 @@ using Pointer = uint64_t;
 
 inline constexpr Result kOutOfMemory = 2, kNotReady = 600;
 inline constexpr int kMultiprocessorCount = 16, kComputeCapabilityMajor = 75, kComputeCapabilityMinor = 76;
+inline constexpr int kSharesMemoryFiles = 103; // CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED
 inline constexpr int kMaxDynamicSharedBytes = 8, kPreferredCarveout = 9, kNonPortableClusterAllowed = 14;
 inline constexpr int kAttributeCluster = 4, kAttributeDependentLaunch = 6;
 inline constexpr unsigned kStreamNonBlocking = 1;
-inline constexpr unsigned kEventBlockingSync = 1, kEventDisableTiming = 2;
+inline constexpr unsigned kEventBlockingSync = 1, kEventDisableTiming = 2, kEventInterprocess = 4;
+inline constexpr unsigned kPortableHostMemory = 1; // pinned for all contexts
 inline constexpr int kCaptureThreadLocal = 1;
 
 struct alignas(64) TensorMap {
@@ -85,7 +87,13 @@ struct AccessDescription {
   MemoryLocation location;
   int flags;
 };
+inline constexpr int kFileHandle = 1; // CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR
 inline constexpr int kPinnedAllocation = 1, kDeviceLocation = 1, kReadWriteAccess = 3;
+
+// CUipcEventHandle
+struct IpcEventHandle {
+  char bytes[64];
+};
 
 struct Api {
   Result (*Init)(unsigned);
@@ -94,6 +102,7 @@ struct Api {
   Result (*DeviceGet)(DeviceHandle *, int);
   Result (*DeviceGetName)(char *, int, DeviceHandle);
   Result (*DeviceGetAttribute)(int *, int, DeviceHandle);
+  Result (*DeviceGetPciBusId)(char *, int size, DeviceHandle);
   Result (*CanAccessPeer)(int *, DeviceHandle from, DeviceHandle to);
   Result (*PrimaryContextRetain)(Context *, DeviceHandle);
   Result (*PrimaryContextRelease)(DeviceHandle);
@@ -102,6 +111,9 @@ struct Api {
   Result (*MemAlloc)(Pointer *, size_t);
   Result (*MemFree)(Pointer);
   Result (*MemAllocHost)(void **, size_t);
+  Result (*MemFreeHost)(void *);
+  Result (*MemHostRegister)(void *, size_t, unsigned);
+  Result (*MemHostUnregister)(void *);
   // The functions of virtual memory management, for guard pages and for memory that several GPUs access. Null if the
   // driver lacks them.
   Result (*MemGetAllocationGranularity)(size_t *, const AllocationProperties *, int);
@@ -112,7 +124,9 @@ struct Api {
   Result (*MemMap)(Pointer, size_t, size_t, uint64_t, unsigned long long);
   Result (*MemUnmap)(Pointer, size_t);
   Result (*MemSetAccess)(Pointer, size_t, const AccessDescription *, size_t);
-  Result (*MemFreeHost)(void *);
+  // Memory that other processes map. The handle is a file descriptor, which these pass as `int *` and as its value.
+  Result (*MemExport)(void *file, uint64_t, int type, unsigned long long);
+  Result (*MemImport)(uint64_t *, void *file, int type);
   Result (*MemcpyToDeviceAsync)(Pointer, const void *, size_t, Stream);
   Result (*MemcpyToHostAsync)(void *, Pointer, size_t, Stream);
   Result (*MemcpyOnDeviceAsync)(Pointer, Pointer, size_t, Stream);
@@ -129,6 +143,8 @@ struct Api {
   Result (*EventSynchronize)(Event);
   Result (*EventQuery)(Event);
   Result (*EventDestroy)(Event);
+  Result (*IpcGetEventHandle)(IpcEventHandle *, Event);
+  Result (*IpcOpenEventHandle)(Event *, IpcEventHandle);
   Result (*StreamBeginCapture)(Stream, int);
   Result (*StreamEndCapture)(Stream, Graph *);
   Result (*GraphInstantiate)(GraphExec *, Graph, unsigned long long);

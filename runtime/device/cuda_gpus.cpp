@@ -2,13 +2,11 @@
 
 #include "fmt/format.h"
 
-#include <vector>
-
 namespace inlay {
 
 using namespace cuda_driver;
 
-absl::StatusOr<FoundGpu> FindGpu(const Api &api, std::string_view target, const DeviceRank &rank) {
+absl::StatusOr<std::vector<FoundGpu>> FindGpus(const Api &api, std::string_view target, uint32_t ranks) {
   // Code for sm_90a runs on compute capability 9.0 only.
   std::string_view wanted = target.ends_with('a') ? target.substr(0, target.size() - 1) : target;
   int count = 0;
@@ -34,13 +32,14 @@ absl::StatusOr<FoundGpu> FindGpu(const Api &api, std::string_view target, const 
                                                      "the model with --target for this chip, or use "
                                                      "--target cpu",
                                                      target, all.empty() ? "no GPU" : all));
-  if (suitable.size() < rank.count)
+  if (suitable.size() < ranks)
     return absl::FailedPreconditionError(fmt::format(
         "the bundle is for {} ranks, each on a GPU for {} of its own, but this machine has {}: {}; use a machine with "
         "more of them, name more of them in CUDA_VISIBLE_DEVICES, or compile the model for at most "
         "{} (--tensor-parallel-size times --pipeline-parallel-size)",
-        rank.count, target, suitable.size(), all, suitable.size()));
-  return suitable[rank.index];
+        ranks, target, suitable.size(), all, suitable.size()));
+  suitable.resize(ranks);
+  return suitable;
 }
 
 } // namespace inlay

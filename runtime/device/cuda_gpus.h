@@ -4,10 +4,11 @@
 
 #include "absl/status/statusor.h"
 #include "runtime/device/cuda_driver.h"
-#include "runtime/device/device.h"
 
+#include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace inlay {
 
@@ -17,9 +18,8 @@ struct FoundGpu {
   std::string name;
 };
 
-// Returns the GPU of the rank: rank r has the r-th that can run `target`. Errors name the GPUs of this machine. If
-// there are fewer than ranks, no rank has one.
-absl::StatusOr<FoundGpu> FindGpu(const cuda_driver::Api &api, std::string_view target, const DeviceRank &rank);
+// Returns the GPUs of `ranks` ranks: rank r has the r-th that can run `target`. Errors name the GPUs of this machine.
+absl::StatusOr<std::vector<FoundGpu>> FindGpus(const cuda_driver::Api &api, std::string_view target, uint32_t ranks);
 
 } // namespace inlay
 

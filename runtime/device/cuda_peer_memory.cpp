@@ -2,8 +2,10 @@
 
 #include "fmt/format.h"
 
-#include <array>
+#include <algorithm>
 #include <cstddef>
+#include <functional>
+#include <utility>
 #include <vector>
 
 namespace inlay {
@@ -35,6 +37,14 @@ absl::Status CheckOfRank(const Api &api, const RankGpu &gpu, uint32_t rank, Resu
 std::string WhyNoPeerAccess(const Api &api, std::span<const RankGpu> gpus) {
   if (!api.MemSetAccess)
     return "the driver has no virtual memory management";
+  // All processes find the same.
+  const bool is_shared = std::ranges::any_of(gpus, [](const RankGpu &gpu) { return !gpu.is_here(); });
+  for (const RankGpu &gpu : gpus) {
+    int shares = 0;
+    if (is_shared && (!api.MemImport || !api.MemExport ||
+                      api.DeviceGetAttribute(&shares, kSharesMemoryFiles, gpu.device) != 0 || !shares))
+      return fmt::format("the memory of GPU {} cannot be shared with other processes", gpu.ordinal);
+  }
   for (const RankGpu &from : gpus)
     for (const RankGpu &to : gpus) {
       int can = 0;
@@ -44,10 +54,9 @@ std::string WhyNoPeerAccess(const Api &api, std::span<const RankGpu> gpus) {
   return "";
 }
 
-Result CudaPeerMemory::Allocate(const RankGpu &owner, std::span<const RankGpu> gpus, uint64_t bytes) {
-  AllocationProperties properties{};
-  properties.type = kPinnedAllocation;
-  properties.location = {kDeviceLocation, owner.device};
+template <class MakeHandle>
+Result CudaPeerMemory::Map(const AllocationProperties &properties, std::span<const RankGpu> gpus, uint64_t bytes,
+                           const MakeHandle &make_handle) {
   size_t granularity = 0;
   if (Result result = api_.MemGetAllocationGranularity(&granularity, &properties, /*recommended=*/1))
     return result;
@@ -55,7 +64,7 @@ Result CudaPeerMemory::Allocate(const RankGpu &owner, std::span<const RankGpu> g
   if (Result result = api_.MemAddressReserve(&address_, bytes_, 0, 0, 0))
     return result;
   uint64_t handle = 0;
-  Result result = api_.MemCreate(&handle, bytes_, &properties, 0);
+  Result result = make_handle(handle);
   if (result == 0) {
     result = api_.MemMap(address_, bytes_, 0, handle, 0);
     is_mapped_ = result == 0;
@@ -63,12 +72,42 @@ Result CudaPeerMemory::Allocate(const RankGpu &owner, std::span<const RankGpu> g
   }
   std::vector<AccessDescription> access;
   for (const RankGpu &gpu : gpus)
-    access.push_back({{kDeviceLocation, gpu.device}, kReadWriteAccess});
+    if (gpu.is_here())
+      access.push_back({{kDeviceLocation, gpu.device}, kReadWriteAccess});
   if (result == 0)
     result = api_.MemSetAccess(address_, bytes_, access.data(), access.size());
   if (result != 0)
     Free();
   return result;
+}
+
+Result CudaPeerMemory::Allocate(const RankGpu &owner, std::span<const RankGpu> gpus, uint64_t bytes, OwnedFile *file) {
+  AllocationProperties properties{};
+  properties.type = kPinnedAllocation;
+  properties.handle_types = file ? kFileHandle : 0;
+  properties.location = {kDeviceLocation, owner.device};
+  return Map(properties, gpus, bytes, [&](uint64_t &handle) {
+    Result result = api_.MemCreate(&handle, bytes_, &properties, 0);
+    int exported = -1;
+    if (result != 0 || !file)
+      return result;
+    result = api_.MemExport(&exported, handle, kFileHandle, 0);
+    *file = OwnedFile(exported);
+    if (result != 0)
+      api_.MemRelease(handle);
+    return result;
+  });
+}
+
+Result CudaPeerMemory::Import(const RankGpu &owner, std::span<const RankGpu> gpus, uint64_t bytes,
+                              const OwnedFile &file) {
+  AllocationProperties properties{};
+  properties.type = kPinnedAllocation;
+  properties.handle_types = kFileHandle;
+  properties.location = {kDeviceLocation, owner.device};
+  return Map(properties, gpus, bytes, [&](uint64_t &handle) {
+    return api_.MemImport(&handle, reinterpret_cast<void *>(static_cast<intptr_t>(file.get())), kFileHandle);
+  });
 }
 
 void CudaPeerMemory::Free() {
@@ -81,13 +120,11 @@ void CudaPeerMemory::Free() {
 }
 
 absl::Status CheckPeerAccess(const Api &api, const RankGpu &from, const RankGpu &to, Pointer from_memory,
-                             Pointer to_memory) {
+                             Pointer to_memory, RankProcesses *processes) {
   Result failed = 0;
   auto call = [&](Result result) { failed = failed ? failed : result; };
-  // The owner clears its memory, so that what it holds afterwards was written by the peer.
-  std::vector<std::byte> found(kPeerCheckBytes);
   auto check = [&](bool is_read, const RankGpu &reader, Pointer memory) {
-    api.ContextSetCurrent(reader.context);
+    std::vector<std::byte> found(kPeerCheckBytes);
     call(api.MemcpyToHostAsync(found.data(), memory, found.size(), reader.stream));
     call(api.StreamSynchronize(reader.stream));
     std::string wrong = failed ? fmt::format("error {}", failed) : "";
@@ -107,18 +144,34 @@ absl::Status CheckPeerAccess(const Api &api, const RankGpu &from, const RankGpu 
       call(api.MemsetAsync(memory + i * kSegmentBytes, static_cast<unsigned char>(PatternOf(from, to, is_read, i)),
                            kSegmentBytes, writer.stream));
     call(api.StreamSynchronize(writer.stream));
+    return absl::OkStatus();
   };
-  api.ContextSetCurrent(to.context);
-  call(api.MemsetAsync(to_memory, 0, kPeerCheckBytes, to.stream));
-  fill(to, to_memory + kPeerCheckBytes, /*is_read=*/true);
-  api.ContextSetCurrent(from.context);
-  fill(from, to_memory, /*is_read=*/false);
-  if (absl::Status status = check(/*is_read=*/false, to, to_memory); !status.ok())
-    return status;
-  api.ContextSetCurrent(from.context);
-  call(api.MemsetAsync(from_memory, 0, kPeerCheckBytes, from.stream));
-  call(api.MemcpyOnDeviceAsync(from_memory, to_memory + kPeerCheckBytes, kPeerCheckBytes, from.stream));
-  return check(/*is_read=*/true, from, from_memory);
+  const std::pair<const RankGpu &, std::function<absl::Status()>> steps[] = {
+      // The owner clears its memory, so that what it holds afterwards was written by the peer.
+      {to,
+       [&] {
+         call(api.MemsetAsync(to_memory, 0, kPeerCheckBytes, to.stream));
+         return fill(to, to_memory + kPeerCheckBytes, /*is_read=*/true);
+       }},
+      {from, [&] { return fill(from, to_memory, /*is_read=*/false); }},
+      {to, [&] { return check(/*is_read=*/false, to, to_memory); }},
+      {from, [&] {
+         call(api.MemsetAsync(from_memory, 0, kPeerCheckBytes, from.stream));
+         call(api.MemcpyOnDeviceAsync(from_memory, to_memory + kPeerCheckBytes, kPeerCheckBytes, from.stream));
+         return check(/*is_read=*/true, from, from_memory);
+       }}};
+  for (const auto &[gpu, run] : steps) {
+    absl::Status status;
+    if (gpu.is_here()) {
+      api.ContextSetCurrent(gpu.context);
+      status = run();
+    }
+    if (processes)
+      status = processes->Agree(status);
+    if (!status.ok())
+      return status;
+  }
+  return absl::OkStatus();
 }
 
 } // namespace inlay

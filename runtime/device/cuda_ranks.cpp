@@ -6,7 +6,6 @@
 #include "runtime/device/peer_table.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <thread>
 
 namespace inlay {
@@ -19,8 +18,6 @@ using Clock = std::chrono::steady_clock;
 
 // How much longer than the timeout, after which kernels give up, the end of an engine waits for GPUs after a failure.
 constexpr std::chrono::seconds kLastWait{2};
-
-constexpr const char *kNcclIsWanted = "--distributed-backend is nccl";
 
 // Calls `use` with each collective operation of the target: the kernel and the most rows that a launch has.
 template <class Use> void ForEachCollective(const plan::Target &target, const Use &use) {
@@ -38,20 +35,36 @@ template <class Use> void ForEachCollective(const plan::Target &target, const Us
 
 } // namespace
 
-CudaRanks::CudaRanks(std::shared_ptr<RankGroup> group, uint32_t stages, DistributedBackend backend, std::string nccl)
+CudaRanks::CudaRanks(std::shared_ptr<RankGroup> group, uint32_t stages, DistributedBackend backend, std::string nccl,
+                     RankProcesses *processes)
     : group_(std::move(group)), of_stage_(group_->size() / stages), backend_(backend), nccl_path_(std::move(nccl)),
-      gpus_(group_->size()), is_open_(gpus_.size()), exchange_(gpus_.size()), tables_(gpus_.size()),
-      gathered_(gpus_.size()) {}
+      processes_(processes), gpus_(group_->size()), is_open_(gpus_.size()), exchange_(gpus_.size()),
+      tables_(gpus_.size()), gathered_(gpus_.size()) {}
 
 CudaRanks::~CudaRanks() = default;
 
-void CudaRanks::Open(uint32_t rank, const Api &api, const RankGpu &gpu) {
+void CudaRanks::Open(uint32_t rank, const Api &api, std::span<const FoundGpu> found, Context context, Stream stream) {
   api_ = &api;
-  gpus_[rank] = gpu;
+  for (uint32_t other = 0; other < size(); ++other) {
+    gpus_[other].device = found[other].device;
+    gpus_[other].ordinal = found[other].ordinal;
+  }
+  gpus_[rank].context = context;
+  gpus_[rank].stream = stream;
   is_open_[rank] = true;
   // The context must be there until all ranks are closed.
   Context same = nullptr;
-  api.PrimaryContextRetain(&same, gpu.device);
+  api.PrimaryContextRetain(&same, gpus_[rank].device);
+}
+
+std::string CudaRanks::Addresses() const {
+  std::string all;
+  for (const RankGpu &gpu : gpus_) {
+    char address[32] = {};
+    api_->DeviceGetPciBusId(address, sizeof address, gpu.device);
+    all += fmt::format("{}{}", all.empty() ? "" : ", ", address);
+  }
+  return all;
 }
 
 absl::Status CudaRanks::Check(Result result, uint32_t rank, std::string_view doing) const {
@@ -89,11 +102,11 @@ absl::Status CudaRanks::Choose(const plan::Target &target) {
     why_nccl_ = backend_ == DistributedBackend::kNccl ? kNcclIsWanted
                 : !with_code.empty() && !uses_peers_  ? no_access
                                                       : without_code;
-  if (backend_ == DistributedBackend::kAuto && !with_code.empty() && !uses_peers_)
+  if (backend_ == DistributedBackend::kAuto && !with_code.empty() && !uses_peers_ && IsFirst())
     fmt::print(stderr, "inlay: {}, so the ranks exchange with NCCL, which takes longer for small steps\n", no_access);
   if (!HasStages())
     return absl::OkStatus();
-  stages_ = std::make_unique<CudaStages>(*group_, *api_, gpus_, of_stage_);
+  stages_ = std::make_unique<CudaStages>(*group_, *api_, gpus_, of_stage_, processes_);
   return stages_->Choose(target, backend_);
 }
 
@@ -118,125 +131,6 @@ uint64_t CudaRanks::bytes(uint32_t rank) const {
          (stages_ ? stages_->bytes(rank) : 0);
 }
 
-absl::Status CudaRanks::Connect() {
-  if (uses_peers_)
-    if (absl::Status status = ConnectPeers(); !status.ok()) {
-      for (uint32_t rank = 0; rank < size(); ++rank)
-        ClosePeers(rank);
-      uses_peers_ = false;
-      if (!absl::IsDataLoss(status) || backend_ == DistributedBackend::kPeer)
-        return status;
-      fmt::print(stderr, "inlay: {}. The ranks exchange with NCCL instead\n", std::string(status.message()));
-      why_nccl_ = std::string(status.message());
-      setenv("NCCL_P2P_DISABLE", "1", /*replace=*/0); // NCCL would find the same GPUs able, and compute wrong sums
-    }
-  if (!why_nccl_.empty())
-    if (absl::Status status = ConnectCollectives(); !status.ok())
-      return status;
-  return stages_ ? ConnectStages() : absl::OkStatus();
-}
-
-absl::Status CudaRanks::ConnectPeers() {
-  for (uint32_t rank = 0; rank < size(); ++rank) {
-    api_->ContextSetCurrent(gpus_[rank].context);
-    exchange_[rank] = std::make_unique<CudaPeerMemory>(*api_);
-    Result result = exchange_[rank]->Allocate(gpus_[rank], GpusOfStage(first_of_stage(rank)), exchange_bytes());
-    if (result == kOutOfMemory)
-      return absl::ResourceExhaustedError(
-          fmt::format("memory for exchange between ranks needs {} MiB, which are not free on GPU {} of rank {}",
-                      exchange_bytes() >> 20, gpus_[rank].ordinal, rank));
-    if (absl::Status status = Check(result, rank, "allocating memory that other GPUs access"); !status.ok())
-      return status;
-  }
-  if (absl::Status status = CheckPairs(); !status.ok())
-    return status;
-  return FillPeers();
-}
-
-absl::Status CudaRanks::CheckPairs() const {
-  for (uint32_t from = 0; from < size(); ++from)
-    for (uint32_t to = 0; to < size(); ++to)
-      if (from != to && first_of_stage(from) == first_of_stage(to))
-        if (absl::Status status =
-                CheckPeerAccess(*api_, gpus_[from], gpus_[to], exchange_[from]->address(), exchange_[to]->address());
-            !status.ok())
-          return status;
-  return absl::OkStatus();
-}
-
-// Poisons the exchange memory and writes the tables.
-absl::Status CudaRanks::FillPeers() {
-  PeerTable table{};
-  table.round_bytes = round_bytes_;
-  table.timeout_ns =
-      static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(group_->timeout()).count());
-  for (uint32_t rank = 0; rank < size(); ++rank) {
-    const RankGpu &gpu = gpus_[rank];
-    api_->ContextSetCurrent(gpu.context);
-    // A table counts the ranks of its stage.
-    for (uint32_t i = 0; i < of_stage_; ++i)
-      table.exchange[i] = exchange_[first_of_stage(rank) + i]->address();
-    table.rank = rank - first_of_stage(rank);
-    for (Result result : {api_->MemsetWordsAsync(exchange_[rank]->address(), kPeerPoison,
-                                                 exchange_bytes() / sizeof kPeerPoison, gpu.stream),
-                          api_->MemAlloc(&tables_[rank], sizeof table),
-                          api_->MemcpyToDeviceAsync(tables_[rank], &table, sizeof table, gpu.stream),
-                          api_->StreamSynchronize(gpu.stream)})
-      if (absl::Status status = Check(result, rank, "filling the memory for exchange between ranks"); !status.ok())
-        return status;
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::unique_ptr<Nccl>> CudaRanks::ConnectNccl(std::span<const RankGpu> gpus,
-                                                             const std::string &why) const {
-  absl::StatusOr<std::unique_ptr<Nccl>> opened = Nccl::Open(nccl_path_);
-  if (!opened.ok())
-    return absl::Status(
-        opened.status().code(),
-        fmt::format("the ranks need NCCL because {}, but {}", why, std::string(opened.status().message())) +
-            (backend_ == DistributedBackend::kNccl ? ", or use --distributed-backend peer" : ""));
-  if (absl::Status status = (*opened)->Connect(
-          *api_, gpus, std::max<Clock::duration>(group_->timeout(), std::chrono::minutes(1)), group_->timeout());
-      !status.ok()) {
-    (*opened)->Abort();
-    return status;
-  }
-  return opened;
-}
-
-// Connects the ranks of each stage.
-absl::Status CudaRanks::ConnectCollectives() {
-  for (uint32_t rank = 0; rank < size() && gathered_bytes() > 0; ++rank) {
-    api_->ContextSetCurrent(gpus_[rank].context);
-    if (absl::Status status =
-            Check(api_->MemAlloc(&gathered_[rank], gathered_bytes()), rank, "allocating memory for what ranks gather");
-        !status.ok())
-      return status;
-  }
-  for (uint32_t first = 0; first < size(); first += of_stage_) {
-    absl::StatusOr<std::unique_ptr<Nccl>> connected = ConnectNccl(GpusOfStage(first), why_nccl_);
-    if (!connected.ok())
-      return connected.status();
-    nccl_.push_back(*std::move(connected));
-    if (absl::Status status = nccl_.back()->CheckCollectives(*api_); !status.ok())
-      return status;
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CudaRanks::ConnectStages() {
-  if (stages_->Uses(RowsTransport::kNccl)) {
-    absl::StatusOr<std::unique_ptr<Nccl>> connected = ConnectNccl(gpus_, kNcclIsWanted);
-    if (!connected.ok())
-      return connected.status();
-    messages_ = *std::move(connected);
-    if (absl::Status status = messages_->CheckMessages(*api_, of_stage_); !status.ok())
-      return status;
-  }
-  return stages_->Connect(messages_.get());
-}
-
 std::string CudaRanks::Describe() const {
   std::string ordinals;
   for (const RankGpu &gpu : gpus_)
@@ -247,7 +141,8 @@ std::string CudaRanks::Describe() const {
     ways.emplace_back("peer memory");
   if (between_stages(RowsTransport::kHostMemory))
     ways.emplace_back("host memory");
-  if (const Nccl *nccl = messages_ ? messages_.get() : nccl_.empty() ? nullptr : nccl_[0].get())
+  auto here = std::ranges::find_if(nccl_, [](const auto &nccl) { return nccl != nullptr; });
+  if (const Nccl *nccl = messages_ ? messages_.get() : here == nccl_.end() ? nullptr : here->get())
     ways.push_back("NCCL " + nccl->Version());
   return fmt::format("GPUs {} through {}", ordinals, fmt::join(ways, " and "));
 }
@@ -334,7 +229,8 @@ template <class Query> absl::Status CudaRanks::Poll(uint32_t rank, int64_t step,
 
 void CudaRanks::AbortNccl() {
   for (const std::unique_ptr<Nccl> &nccl : nccl_)
-    nccl->Abort();
+    if (nccl)
+      nccl->Abort();
   if (messages_)
     messages_->Abort();
 }
@@ -374,15 +270,16 @@ void CudaRanks::Close(uint32_t rank) {
 
 void CudaRanks::CloseAll() {
   for (const std::unique_ptr<Nccl> &nccl : nccl_)
-    nccl->Close(*api_);
+    if (nccl)
+      nccl->Close(*api_);
   if (messages_)
     messages_->Close(*api_);
   if (stages_)
     stages_->Close(IsStuck());
   for (uint32_t rank = 0; rank < size(); ++rank) {
-    if (!gpus_[rank].context)
-      continue;
     ClosePeers(rank);
+    if (!gpus_[rank].is_here())
+      continue;
     if (gathered_[rank] && !IsStuck())
       api_->MemFree(gathered_[rank]);
     gathered_[rank] = 0;
@@ -391,19 +288,6 @@ void CudaRanks::CloseAll() {
       api_->PrimaryContextRelease(gpus_[rank].device);
     gpus_[rank].context = nullptr;
   }
-}
-
-void CudaRanks::ClosePeers(uint32_t rank) {
-  if (IsStuck()) {
-    if (exchange_[rank])
-      exchange_[rank]->Leak();
-    return;
-  }
-  api_->ContextSetCurrent(gpus_[rank].context);
-  exchange_[rank].reset();
-  if (tables_[rank])
-    api_->MemFree(tables_[rank]);
-  tables_[rank] = 0;
 }
 
 } // namespace inlay

@@ -25,7 +25,7 @@ constexpr int kOldest = 21400;                           // NCCL_VERSION_CODE of
 constexpr unsigned kMagic = 0xcafebeef;                  // NCCL_API_MAGIC
 
 struct UniqueId {
-  char bytes[128];
+  char bytes[Nccl::kIdBytes];
 };
 
 // ncclConfig_t as version 2.14 has it. `version` says so, and NCCL sets the members of later versions.
@@ -57,12 +57,14 @@ int TypeOf(plan::DataType type) {
   return type == plan::DataType_BF16 ? kBFloat16 : type == plan::DataType_F16 ? kFloat16 : kFloat32;
 }
 
-// Memory of `floats` numbers on the GPU of each rank, for a check.
+// Memory of `floats` numbers on the GPU of each rank of this process, for a check.
 class Numbers {
 public:
   Numbers(const cuda_driver::Api &driver, std::span<const RankGpu> gpus, size_t floats)
       : driver_(driver), gpus_(gpus), bytes_(floats * sizeof(float)), memory_(gpus.size()) {
     for (size_t rank = 0; rank < gpus.size(); ++rank) {
+      if (!gpus[rank].is_here())
+        continue;
       const auto number = static_cast<float>(rank + 1);
       driver.ContextSetCurrent(gpus[rank].context);
       Call(driver.MemAlloc(&memory_[rank], bytes_));
@@ -72,6 +74,8 @@ public:
   }
   ~Numbers() {
     for (size_t rank = 0; rank < gpus_.size() && !is_stuck_; ++rank) { // freeing waits for operations
+      if (!gpus_[rank].is_here())
+        continue;
       driver_.ContextSetCurrent(gpus_[rank].context);
       driver_.MemFree(memory_[rank]);
     }
@@ -148,14 +152,20 @@ public:
     return fmt::format("{}.{}.{}", version_ / 10000, version_ / 100 % 100, version_ % 100);
   }
 
-  absl::Status Connect(const cuda_driver::Api &driver, std::span<const RankGpu> gpus, Duration to_connect,
-                       Duration of_call) override {
+  absl::StatusOr<std::string> MakeId() override {
+    UniqueId id;
+    if (absl::Status status = Check(api_.get_unique_id(&id), "starting"); !status.ok())
+      return status;
+    return std::string(id.bytes, sizeof id.bytes);
+  }
+
+  absl::Status Connect(const cuda_driver::Api &driver, std::span<const RankGpu> gpus, const std::string &given_id,
+                       Duration to_connect, Duration of_call) override {
     timeout_ = of_call;
     gpus_.assign(gpus.begin(), gpus.end());
     communicators_ = std::vector<Communicator>(gpus.size());
     UniqueId id;
-    if (absl::Status status = Check(api_.get_unique_id(&id), "starting"); !status.ok())
-      return status;
+    given_id.copy(id.bytes, sizeof id.bytes);
     deadline_ = Clock::now() + to_connect;
     Config config;
     return ForAll(driver, deadline_, "connecting the ranks", [&](uint32_t rank) {
@@ -180,6 +190,8 @@ public:
                                communicators_[rank].handle, gpus_[rank].stream);
       });
     for (uint32_t rank = 0; rank < ranks && status.ok(); ++rank) {
+      if (!gpus_[rank].is_here())
+        continue;
       std::vector<float> expected{static_cast<float>(rank + 1), 0};
       for (size_t other = 0; other < ranks; ++other) {
         const auto number = static_cast<float>(other + 1);
@@ -208,8 +220,9 @@ public:
         return result;
       });
     for (uint32_t rank = hop; rank < ranks && status.ok(); ++rank)
-      status =
-          CheckNumbers(numbers, rank, {static_cast<float>(rank + 1), static_cast<float>(rank - hop + 1)}, "message");
+      if (gpus_[rank].is_here())
+        status =
+            CheckNumbers(numbers, rank, {static_cast<float>(rank + 1), static_cast<float>(rank - hop + 1)}, "message");
     return status;
   }
 
@@ -255,15 +268,16 @@ public:
   }
 
   void Close(const cuda_driver::Api &driver) override {
-    for (const Communicator &communicator : communicators_)
-      if (!communicator.handle)
+    for (uint32_t rank = 0; rank < gpus_.size(); ++rank)
+      if (gpus_[rank].is_here() && !communicators_[rank].handle)
         return Abort();
     if (!ForAll(driver, Clock::now() + timeout_, "ending", [&](uint32_t rank) {
            return api_.finalize(communicators_[rank].handle);
          }).ok())
       return Abort();
     for (Communicator &communicator : communicators_) {
-      api_.destroy(communicator.handle);
+      if (communicator.handle)
+        api_.destroy(communicator.handle);
       communicator.handle = nullptr;
     }
   }
@@ -282,11 +296,14 @@ private:
                     api_.error_string(result), result, doing));
   }
 
-  // Makes a call for each rank from this thread. In a group, a call does not wait for those of the other ranks.
+  // Makes a call for each rank of this process from this thread. In a group, a call does not wait for those of the
+  // other ranks.
   template <class Call>
   absl::Status ForAll(const cuda_driver::Api &driver, Clock::time_point deadline, const char *doing, const Call &call) {
     Result result = api_.group_start();
     for (uint32_t rank = 0; rank < gpus_.size() && result == kOk; ++rank) {
+      if (!gpus_[rank].is_here())
+        continue;
       driver.ContextSetCurrent(gpus_[rank].context);
       result = call(rank);
       result = result == kInProgress ? kOk : result;
@@ -296,7 +313,8 @@ private:
       result = ended;
     absl::Status status = Check(result, doing);
     for (uint32_t rank = 0; rank < gpus_.size() && status.ok(); ++rank)
-      status = Settle(rank, deadline, doing);
+      if (gpus_[rank].is_here())
+        status = Settle(rank, deadline, doing);
     return status;
   }
 

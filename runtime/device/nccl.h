@@ -1,6 +1,6 @@
 // Collective operations and messages that NCCL runs in the order of a stream: a communicator for each rank of this
-// process. The library is loaded when ranks need it. nccl.cpp declares the few functions it uses, so building needs no
-// header.
+// process. The other ranks may be in other processes. The library is loaded when ranks need it. nccl.cpp declares the
+// few functions it uses, so building needs no header.
 #ifndef INLAY_RUNTIME_DEVICE_NCCL_H_
 #define INLAY_RUNTIME_DEVICE_NCCL_H_
 
@@ -27,11 +27,14 @@ public:
 
   virtual std::string Version() const = 0; // "2.28.9"
 
-  // Makes the communicators, from one thread. `gpus` are those of the ranks. Fails if that takes longer than
-  // `to_connect`, and later if a call does not return within `of_call`.
+  // An id of ranks that connect: kIdBytes bytes. One of them makes it.
+  static constexpr size_t kIdBytes = 128;
+  virtual absl::StatusOr<std::string> MakeId() = 0;
+  // Makes the communicators of the ranks of this process, from one thread. `gpus` are those of all ranks. Fails if that
+  // takes longer than `to_connect`, and later if a call does not return within `of_call`.
   using Duration = std::chrono::steady_clock::duration;
-  virtual absl::Status Connect(const cuda_driver::Api &api, std::span<const RankGpu> gpus, Duration to_connect,
-                               Duration of_call) = 0;
+  virtual absl::Status Connect(const cuda_driver::Api &api, std::span<const RankGpu> gpus, const std::string &id,
+                               Duration to_connect, Duration of_call) = 0;
   // Make the connections of AllReduce() and AllGather(), and of Send() from each rank r to r + `hop`, and check them
   // with a number of each rank.
   virtual absl::Status CheckCollectives(const cuda_driver::Api &api) = 0;
@@ -50,7 +53,7 @@ public:
   virtual absl::Status AsyncError(uint32_t rank) = 0;
   // Ends operations that run; no more are accepted.
   virtual void Abort() = 0;
-  // Releases the communicators of all ranks. Graphs with their operations must have been destroyed, and the contexts
+  // Releases the communicators. Graphs with their operations must have been destroyed, and the contexts
   // not yet.
   virtual void Close(const cuda_driver::Api &api) = 0;
 };

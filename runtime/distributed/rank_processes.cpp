@@ -4,6 +4,7 @@
 #include "runtime/distributed/message.h"
 
 #include <algorithm>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -173,6 +174,67 @@ absl::StatusOr<std::vector<std::string>> RankProcesses::ExchangeTexts(const std:
     if (absl::Status status = sockets_[rank].Send(kTexts, message); !status.ok())
       return Prefixed(DescribeProcess(rank), status);
   return texts;
+}
+
+absl::StatusOr<std::vector<OwnedFile>> RankProcesses::ExchangeFiles(const OwnedFile &own) {
+  absl::StatusOr<std::vector<std::string>> has_file = ExchangeTexts(own.get() >= 0 ? "file" : "");
+  if (!has_file.ok())
+    return has_file.status();
+  const Clock::time_point deadline = Clock::now() + kStartLimit;
+  std::vector<OwnedFile> files(ranks());
+  absl::Status failed;
+  auto receive = [&](uint32_t of, uint32_t from) {
+    absl::StatusOr<OwnedFile> file = sockets_[from].ReceiveFile(deadline);
+    if (file.ok())
+      files[of] = *std::move(file);
+    else
+      failed.Update(Prefixed(DescribeProcess(from), file.status()));
+  };
+  auto send = [&](int file, uint32_t to) {
+    if (absl::Status status = sockets_[to].SendFile(file); !status.ok())
+      failed.Update(Prefixed(DescribeProcess(to), status));
+  };
+  // Rank 0 collects the files and sends each of them to all others.
+  for (uint32_t of = 0; of < ranks() && failed.ok(); ++of) {
+    if ((*has_file)[of].empty())
+      continue;
+    if (of == rank())
+      files[of] = OwnedFile(fcntl(own.get(), F_DUPFD_CLOEXEC, 0));
+    if (rank() > 0) {
+      if (of == rank())
+        send(own.get(), 0);
+      else
+        receive(of, 0);
+      continue;
+    }
+    if (of > 0)
+      receive(of, of);
+    for (uint32_t to = 1; to < ranks() && failed.ok(); ++to)
+      if (to != of)
+        send(files[of].get(), to);
+  }
+  if (!failed.ok())
+    return failed;
+  return files;
+}
+
+absl::Status RankProcesses::Agree(const absl::Status &own) {
+  MessageWriter writer;
+  writer.Put(static_cast<int32_t>(own.raw_code()));
+  writer.PutText(std::string(own.message()));
+  absl::StatusOr<std::vector<std::string>> texts = ExchangeTexts(writer.Take());
+  if (!texts.ok())
+    return own.ok() ? texts.status() : own;
+  for (uint32_t of = 0; of < ranks(); ++of) {
+    MessageReader reader((*texts)[of]);
+    const auto code = static_cast<absl::StatusCode>(reader.Take<int32_t>());
+    const std::string message = reader.TakeText();
+    if (!reader.at_end())
+      return absl::InternalError(fmt::format("rank {} has sent a status that ends early", of));
+    if (code != absl::StatusCode::kOk)
+      return absl::Status(code, message);
+  }
+  return absl::OkStatus();
 }
 
 void RankProcesses::Start(std::shared_ptr<RankGroup> group, Handler handler) {

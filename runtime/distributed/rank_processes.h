@@ -30,8 +30,13 @@ public:
   uint32_t ranks() const { return place_.ranks; }
   const std::shared_ptr<std::byte> &memory() const { return memory_; }
 
-  // Each rank calls it with a text of its own, before Start(). Returns those of all ranks.
+  // All ranks call these three in the same order, before Start().
+  // Returns the texts of all ranks.
   absl::StatusOr<std::vector<std::string>> ExchangeTexts(const std::string &own);
+  // Returns the file descriptors of all ranks: of the same open files. A rank may have none (-1).
+  absl::StatusOr<std::vector<OwnedFile>> ExchangeFiles(const OwnedFile &own);
+  // Returns the same status on all ranks: the error of the first rank that has one. All ranks have then come this far.
+  absl::Status Agree(const absl::Status &own);
 
   // Takes a message of another rank. An error fails the group.
   using Handler = std::function<absl::Status(uint32_t rank, Message message)>;

@@ -1,7 +1,9 @@
 """Ranks on several GPUs: fixtures divided among ranks and stages, compared with goldens of transformers as in the part
 `correctness`. Divisions that need more GPUs than there are do not run. Rows between stages go through peer memory or
-NCCL, with and without CUDA graphs."""
+NCCL, with and without CUDA graphs, in one process and in a process for each rank."""
 
+import argparse
+import itertools
 import json
 
 from . import correctness
@@ -11,6 +13,17 @@ from .common import bundle_of, checked, sh
 DIVISIONS = {"two stages": (1, 2), "two ranks": (2, 1), "two stages of two ranks": (2, 2), "four stages": (1, 4)}
 MODELS = ("llama-gqa", "gemma2")
 RUNS = (("--distributed-backend", "peer"), ("--distributed-backend", "peer", "--enforce-eager"), ("--distributed-backend", "nccl"))
+# Starts a process for each rank as mpirun does, which need not be installed.
+RUN_MODEL_IN_PROCESSES = """#!/bin/sh
+export OMPI_COMM_WORLD_SIZE={count} OMPI_COMM_WORLD_LOCAL_SIZE={count}
+for rank in $(seq 1 $(({count} - 1))); do
+  OMPI_COMM_WORLD_RANK=$rank {tool} "$@" --rendezvous gpu-check-$$ > /dev/null &
+done
+OMPI_COMM_WORLD_RANK=0 {tool} "$@" --rendezvous gpu-check-$$
+code=$?
+wait
+exit $code
+"""
 FLAGS = ("--max-num-seqs", 64, "--max-num-batched-tokens", 512)
 
 
@@ -38,9 +51,21 @@ def prepare(args) -> None:
         bundle_for(args, model, division)
 
 
-def division(args, model, name: str, flags) -> dict:
+def with_processes(args, count: int):
+    """The arguments with a run-model that starts a process for each rank."""
+    directory = (args.out / f"processes{count}").resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    tool = directory / "run-model"
+    tool.write_text(RUN_MODEL_IN_PROCESSES.format(count=count, tool=(args.bin / "run-model").resolve()))
+    tool.chmod(0o755)
+    return argparse.Namespace(**{**vars(args), "bin": directory})
+
+
+def division(args, model, name: str, flags, in_processes: bool) -> dict:
     golden, logits, row_errors = correctness.golden_of(model)
     bundle, width = bundle_for(args, model, name), len(logits[0])
+    if in_processes:
+        args = with_processes(args, DIVISIONS[name][0] * DIVISIONS[name][1])
     prompts = [golden["prompt_ids"] + golden["greedy_ids"][:start] for start in range(correctness.MANY_SEQUENCES)]
     # Many sequences fill the pipeline. Alone, one stage runs at a time.
     outputs = correctness.generate(args, bundle, args.target, width, prompts, *flags, steps=correctness.MANY_STEPS)
@@ -58,10 +83,11 @@ def ranks(args, results: dict, save) -> None:
         if needed > gpus:
             print(f"  {model.name:12} {name}: not run, because it needs {needed} GPUs and there are {gpus}", flush=True)
             continue
-        for flags in RUNS:
-            row = {"fixture": model.name, "division": name, "flags": " ".join(flags), "relative_error": float("nan")}
-            row |= checked(division, args, model, name, flags)
+        for flags, in_processes in itertools.product(RUNS, (False, True)):
+            where = "processes" if in_processes else "threads"
+            row = {"fixture": model.name, "division": name, "flags": " ".join(flags), "ranks": where, "relative_error": float("nan")}
+            row |= checked(division, args, model, name, flags, in_processes)
             results["runs"].append(row)
-            print("  {fixture:12} {division}, {flags}: relative error {relative_error:.2e}: {verdict}".format(**row), flush=True)
+            print("  {fixture:12} {division} in {ranks}, {flags}: relative error {relative_error:.2e}: {verdict}".format(**row), flush=True)
             save()
     results["passed"] = bool(results["runs"]) and all(row["verdict"] == "ok" for row in results["runs"])

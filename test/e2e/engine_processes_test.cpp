@@ -257,38 +257,41 @@ TEST(EngineProcesses, OptionsMustBeEqual) {
   EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_RANKS_BUNDLE, options).status().message()),
               HasSubstr("3 processes run " INLAY_TEST_RANKS_BUNDLE ", but it was compiled for 2 ranks"));
   options.process = {0, 2, "inlay-test-unused"};
-  options.target = "sm_90a";
-  EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_RANKS_BUNDLE, options).status().message()),
-              HasSubstr("ranks in processes of their own run on the target cpu, found sm_90a; start one process"));
-  options.target = "cpu";
-  options.distributed_backend = "nccl";
-  EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_RANKS_BUNDLE, options).status().message()),
-              HasSubstr("--distributed-backend nccl is for GPUs, but ranks in processes of their own run on the target "
-                        "cpu"));
-  options.distributed_backend = "auto";
   options.process = {1, 1, ""};
   EXPECT_THAT(std::string(Engine::RunRank(INLAY_TEST_RANKS_BUNDLE, options).message()),
               HasSubstr("the process runs rank 1 of 1, expected one of several ranks"));
   options.process = {0, 2, ""};
   EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_RANKS_BUNDLE, options).status().message()),
               HasSubstr("--rendezvous is '', expected a name of 1 to 107 characters"));
-  // Rank 1 has other limits, or another bundle.
-  for (bool has_other_bundle : {false, true}) {
+  // What differs on rank 1, or cannot be done on any rank.
+  struct Case {
+    std::function<void(EngineOptions &rank0, EngineOptions &rank1)> set;
+    const char *expected, *bundle = INLAY_TEST_RANKS_BUNDLE;
+  };
+  for (const Case &wrong : {
+           Case{[](EngineOptions &, EngineOptions &rank1) { rank1.max_num_seqs = 2; },
+                "; give all processes the same options"},
+           Case{[](EngineOptions &, EngineOptions &) {}, "; give all processes the same bundle and version",
+                INLAY_TEST_STAGES_BUNDLE},
+           Case{[](EngineOptions &, EngineOptions &rank1) { rank1.distributed_backend = "nccl"; },
+                "--distributed-backend is nccl on rank 1, but auto on rank 0; give all processes the same options"},
+           Case{[](EngineOptions &rank0, EngineOptions &rank1) {
+                  rank0.distributed_backend = rank1.distributed_backend = "nccl";
+                },
+                "--distributed-backend nccl is for GPUs, but " INLAY_TEST_RANKS_BUNDLE " runs on the target cpu"},
+           Case{[](EngineOptions &, EngineOptions &rank1) { rank1.target = "sm_90a"; },
+                "rank 1: " INLAY_TEST_RANKS_BUNDLE ": has no target 'sm_90a', only cpu"},
+       }) {
     options.process = {0, 2, "inlay-test-options-" + std::to_string(getpid())};
-    EngineOptions other = options;
-    other.process.rank = 1;
-    if (!has_other_bundle)
-      other.max_num_seqs = 2;
+    EngineOptions rank0 = options, rank1 = options;
+    rank1.process.rank = 1;
+    wrong.set(rank0, rank1);
     absl::Status of_rank1;
-    std::thread rank1([&] {
-      of_rank1 = Engine::RunRank(has_other_bundle ? INLAY_TEST_STAGES_BUNDLE : INLAY_TEST_RANKS_BUNDLE, other);
-    });
-    absl::Status of_rank0 = Engine::Load(INLAY_TEST_RANKS_BUNDLE, options).status();
-    rank1.join();
-    const char *expected =
-        has_other_bundle ? "; give all processes the same bundle and version" : "; give all processes the same options";
-    EXPECT_THAT(std::string(of_rank0.message()), HasSubstr(expected));
-    EXPECT_THAT(std::string(of_rank1.message()), HasSubstr(expected));
+    std::thread other([&] { of_rank1 = Engine::RunRank(wrong.bundle, rank1); });
+    absl::Status of_rank0 = Engine::Load(INLAY_TEST_RANKS_BUNDLE, rank0).status();
+    other.join();
+    EXPECT_THAT(std::string(of_rank0.message()), HasSubstr(wrong.expected));
+    EXPECT_THAT(std::string(of_rank1.message()), HasSubstr(wrong.expected));
   }
 }
 

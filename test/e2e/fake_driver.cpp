@@ -1,11 +1,14 @@
-// A libcuda.so.1 for tests on machines without a GPU. Device memory is host memory, and copies are made at once.
+// A libcuda.so.1 for tests on machines without a GPU. Device memory is host memory, and copies are made at once. Memory
+// that is exported to other processes is theirs, too.
 // Kernels run when they are launched (FAKE_KERNELS, see fake_kernels.h) or do nothing. The parameters of kernels are
 // read from the cubin. Environment variables:
 //   FAKE_GPUS          number of GPUs (1)
 //   FAKE_CHIP          their chip ("90")
+//   FAKE_FIRST_GPU     number of the first one on the PCI bus (0)
 //   FAKE_MEMORY        bytes of memory of each
 //   FAKE_NO_PEER=0:1   GPU 0 cannot access the memory of GPU 1
 //   FAKE_BROKEN=0:1    GPU 0 says that it can, but what it writes there is lost and what it reads is zeros
+//   FAKE_NO_EXPORT=1   memory cannot be shared with other processes
 //   FAKE_STUCK=1       what GPU 1 is given never ends; 1:kernel: from its first kernel on. Nor does what waits for it
 //                      with an event
 //   FAKE_FAILED=1:0:R  GPU 1 has waited for rank 0 in vain in round R of the exchange
@@ -29,6 +32,8 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -85,12 +90,16 @@ size_t Memory() {
 }
 
 // Handles live to the end of the process. The runtime leaves those of a GPU that does not answer.
-Result MakeHandle(Handle *handle) {
+Handles &MakeHandleOf(int gpu) {
   static std::deque<Handles> made;
+  std::lock_guard lock(mutex);
+  return made.emplace_back(gpu);
+}
+
+Result MakeHandle(Handle *handle) {
   if (!current)
     return kInvalidContext;
-  std::lock_guard lock(mutex);
-  *handle = &made.emplace_back(current->gpu);
+  *handle = &MakeHandleOf(current->gpu);
   return kOk;
 }
 
@@ -230,7 +239,15 @@ Result cuDeviceGetName(char *name, int size, int) {
 }
 Result cuDeviceGetAttribute(int *value, int attribute, int) {
   int chip = Number("FAKE_CHIP", 90);
-  *value = attribute == 75 ? chip / 10 : attribute == 76 ? chip % 10 : 1;
+  constexpr int kSharesMemoryFiles = 103;
+  *value = attribute == kSharesMemoryFiles ? std::getenv("FAKE_NO_EXPORT") == nullptr
+           : attribute == 75               ? chip / 10
+           : attribute == 76               ? chip % 10
+                                           : 1;
+  return kOk;
+}
+Result cuDeviceGetPCIBusId(char *text, int size, int device) {
+  std::snprintf(text, static_cast<size_t>(size), "0000:%02x:00.0", Number("FAKE_FIRST_GPU", 0) + device + 1);
   return kOk;
 }
 Result cuDeviceCanAccessPeer(int *can, int from, int to) {
@@ -277,8 +294,8 @@ Result cuMemFree_v2(Pointer memory) {
   fake::Free(reinterpret_cast<void *>(memory));
   return kOk;
 }
-// Virtual memory management: a handle is the GPU and the size. Addresses are reserved by allocating the memory when it
-// is mapped, so cuMemAddressReserve() gives a number.
+// Virtual memory management: a handle is a file in memory, which ends with the number of its GPU. It is mapped over the
+// memory that cuMemAddressReserve() has allocated.
 struct AllocationProperties {
   int type, handle_types, location_type, gpu;
   void *security;
@@ -289,8 +306,10 @@ struct AccessDescription {
 };
 struct Physical {
   size_t bytes;
-  int gpu;
+  int gpu, file;
+  bool is_exported;
 };
+constexpr int kFileHandle = 1;
 Result cuMemGetAllocationGranularity(size_t *granularity, const AllocationProperties *, int) {
   *granularity = 65536;
   return kOk;
@@ -309,16 +328,44 @@ Result cuMemCreate(uint64_t *handle, size_t bytes, const AllocationProperties *p
   std::lock_guard lock(mutex);
   if (bytes > Memory() - used[properties->gpu])
     return kOutOfMemory;
-  *handle = reinterpret_cast<uint64_t>(new Physical{bytes, properties->gpu});
+  const int file = memfd_create("fake GPU", MFD_CLOEXEC);
+  const std::vector<std::byte> nans(bytes, std::byte{0xff});
+  if (pwrite(file, nans.data(), bytes, 0) != static_cast<ssize_t>(bytes) ||
+      pwrite(file, &properties->gpu, sizeof(int), static_cast<off_t>(bytes)) != sizeof(int))
+    return kOutOfMemory;
+  *handle =
+      reinterpret_cast<uint64_t>(new Physical{bytes, properties->gpu, file, properties->handle_types == kFileHandle});
   return kOk;
 }
 Result cuMemRelease(uint64_t handle) {
-  delete reinterpret_cast<Physical *>(handle);
+  auto *physical = reinterpret_cast<Physical *>(handle);
+  close(physical->file);
+  delete physical;
+  return kOk;
+}
+Result cuMemExportToShareableHandle(void *file, uint64_t handle, int type, unsigned long long) {
+  const Physical &physical = *reinterpret_cast<const Physical *>(handle);
+  if (type != kFileHandle || !physical.is_exported)
+    return kInvalidValue;
+  const int copy = dup(physical.file);
+  std::memcpy(file, &copy, sizeof copy);
+  return kOk;
+}
+Result cuMemImportFromShareableHandle(uint64_t *handle, void *given, int type) {
+  const int file = dup(static_cast<int>(reinterpret_cast<intptr_t>(given)));
+  const off_t bytes = lseek(file, 0, SEEK_END) - static_cast<off_t>(sizeof(int));
+  int gpu = 0;
+  if (type != kFileHandle || bytes <= 0 || pread(file, &gpu, sizeof gpu, bytes) != sizeof gpu)
+    return kInvalidValue;
+  *handle = reinterpret_cast<uint64_t>(new Physical{static_cast<size_t>(bytes), gpu, file, true});
   return kOk;
 }
 Result cuMemMap(Pointer address, size_t bytes, size_t, uint64_t handle, unsigned long long) {
   std::lock_guard lock(mutex);
   const Physical &physical = *reinterpret_cast<const Physical *>(handle);
+  if (bytes != physical.bytes || mmap(reinterpret_cast<void *>(address), bytes, PROT_READ | PROT_WRITE,
+                                      MAP_SHARED | MAP_FIXED, physical.file, 0) == MAP_FAILED)
+    return kInvalidValue;
   allocated[address] = {bytes, physical.gpu, true, {}};
   used[physical.gpu] += bytes;
   return kOk;
@@ -329,8 +376,9 @@ Result cuMemSetAccess(Pointer address, size_t, const AccessDescription *access, 
     allocated.at(address).by.push_back(access[i].gpu);
   return kOk;
 }
-Result cuMemUnmap(Pointer address, size_t) {
+Result cuMemUnmap(Pointer address, size_t bytes) {
   std::lock_guard lock(mutex);
+  mmap(reinterpret_cast<void *>(address), bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   const Allocation &found = allocated.at(address);
   used[found.gpu] -= found.bytes;
   allocated.erase(address);
@@ -348,22 +396,31 @@ Result cuMemFreeHost(void *memory) {
   std::free(memory);
   return kOk;
 }
+Result cuMemHostRegister_v2(void *memory, size_t, unsigned flags) {
+  constexpr unsigned kPortable = 1;
+  std::lock_guard lock(mutex);
+  return flags == kPortable && pinned.insert(memory).second ? kOk : kInvalidValue;
+}
+Result cuMemHostUnregister(void *memory) {
+  std::lock_guard lock(mutex);
+  return pinned.erase(memory) == 1 ? kOk : kInvalidValue;
+}
 Result cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t bytes, Handle stream) {
   Result result = CheckStream(stream);
   return result ? result : Copy(to, reinterpret_cast<Pointer>(from), bytes);
 }
-// A copy of 8 bytes from 8 bytes before the end of a table of 112 is that of the failure of a rank.
+// A copy of 8 bytes from byte 12 of a table of 104 bytes is that of the failure of a rank (PeerTable).
 Result cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t bytes, Handle stream) {
   Result result = CheckStream(stream);
   result = result ? result : Copy(reinterpret_cast<Pointer>(to), from, bytes);
-  constexpr size_t kTableBytes = 112, kFailureBytes = 8;
+  constexpr size_t kTableBytes = 104, kFailureAt = 12, kFailureBytes = 8;
   unsigned gpu = 0, rank = 0, round = 0;
   const char *failure = std::getenv("FAKE_FAILED");
   if (result || bytes != kFailureBytes || !failure || std::sscanf(failure, "%u:%u:%u", &gpu, &rank, &round) != 3 ||
       static_cast<int>(gpu) != current->gpu)
     return result;
   std::lock_guard lock(mutex);
-  auto it = allocated.find(from + kFailureBytes - kTableBytes);
+  auto it = allocated.find(from - kFailureAt);
   if (it != allocated.end() && it->second.bytes == kTableBytes) {
     const unsigned words[] = {rank + 1, round};
     std::memcpy(to, words, sizeof words);
@@ -444,6 +501,23 @@ Result cuStreamEndCapture(Handle, Handle *graph) {
 }
 Result cuEventCreate(Handle *event, unsigned) { return MakeHandle(event); }
 Result cuEventDestroy_v2(Handle event) { return FreeHandle(event); }
+// An event of another process is recorded there. The runtime waits for it only afterwards.
+struct IpcEventHandle {
+  int gpu;
+  char unused[60];
+};
+Result cuIpcGetEventHandle(IpcEventHandle *handle, Handle event) {
+  *handle = {GpuOf(event), {}};
+  return kOk;
+}
+Result cuIpcOpenEventHandle(Handle *event, IpcEventHandle handle) {
+  if (!current)
+    return kInvalidContext;
+  Handles &opened = MakeHandleOf(handle.gpu);
+  opened.is_recorded = true;
+  *event = &opened;
+  return kOk;
+}
 Result cuEventRecord(Handle event, Handle stream) {
   if (Result result = CheckStream(stream); result || GpuOf(event) != GpuOf(stream))
     return result ? result : kInvalidHandle;

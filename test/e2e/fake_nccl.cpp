@@ -1,4 +1,4 @@
-// A libnccl.so.2 for tests with the fake driver. The ranks are threads of this process, or one thread between
+// A libnccl.so.2 for tests with the fake driver. The ranks are processes, threads, or one thread between
 // ncclGroupStart() and ncclGroupEnd(). An operation runs when it is enqueued, or when its graph is launched, and waits
 // for those of the other ranks; a message is kept until it is received. Sums are of F32 and BF16. With FAKE_NCCL=wrong
 // sums are wrong, with FAKE_NCCL=lost messages are zeros. The end of the process writes to the file FAKE_NCCL_LOG how
@@ -6,16 +6,15 @@
 #include "fake_driver.h"
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
-#include <map>
-#include <memory>
-#include <mutex>
+#include <fcntl.h>
 #include <string_view>
+#include <sys/mman.h>
+#include <thread>
+#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -23,7 +22,7 @@ namespace {
 namespace fake = inlay::fake;
 
 using Result = int;
-constexpr Result kOk = 0, kInvalidArgument = 4, kInProgress = 7;
+constexpr Result kOk = 0, kSystemError = 2, kInvalidArgument = 4, kInProgress = 7;
 constexpr int kBytes = 1, kFloat32 = 7, kBFloat16 = 9;
 
 struct UniqueId {
@@ -40,20 +39,27 @@ bool Is(std::string_view mode) {
   return text && text == mode;
 }
 
-// What the ranks share. Operation n of all ranks is one exchange.
+constexpr int kMostRanks = 8;
+constexpr size_t kMostBytes = size_t{1} << 20; // of an operation
+constexpr uint64_t kMostMessages = 8;          // that were sent to a rank and not received
+
+// What the ranks share: a file in memory, which reads as zeros at first. Operation n of all ranks is one exchange.
 struct Clique {
-  explicit Clique(int ranks) : from(static_cast<size_t>(ranks)) {}
-  std::mutex mutex; // guards all members
-  std::condition_variable changed;
-  std::vector<const std::byte *> from;                                             // of the exchange that runs
-  uint64_t arrived = 0, computed = 0, written = 0;                                 // ranks, of all exchanges
-  std::map<std::pair<int, int>, std::deque<std::vector<std::byte>>> messages = {}; // by sender and receiver
-  bool is_aborted = false;
+  struct Messages {
+    std::atomic<uint64_t> sent, received;
+    size_t bytes[kMostMessages];
+    std::byte data[kMostMessages][kMostBytes];
+  };
+  std::atomic<uint64_t> arrived, computed; // ranks, of all exchanges
+  std::atomic<bool> is_aborted;
+  std::byte from[kMostRanks][kMostBytes];    // of the exchange that runs
+  Messages messages[kMostRanks][kMostRanks]; // by sender and receiver
 };
 
 struct Communicator {
-  std::shared_ptr<Clique> clique;
+  Clique *clique = nullptr;
   int rank = 0;
+  uint64_t ranks = 0;
   uint64_t operations = 0;
   bool is_settled = false; // whether it was asked for its state, which says kInProgress at first
 };
@@ -65,12 +71,8 @@ struct Operation {
   size_t bytes = 0;
   int type = kBytes; // kBytes: all_gather
   int peer = -1;     // of a message: `from` is null where it is received
-  std::vector<std::byte> result = {};
 };
 
-std::mutex cliques_mutex;
-std::vector<std::pair<UniqueId, std::shared_ptr<Clique>>> cliques;
-std::atomic<int> ids{0};
 std::atomic<int64_t> all_operations{0};
 
 struct Log {
@@ -109,62 +111,62 @@ void Store(float value, std::byte *at, int type) {
   std::memcpy(at, &half, 2);
 }
 
-// Waits until all ranks have come as far in exchange `number`. False: the communicators were aborted.
-bool Meet(Clique &clique, uint64_t Clique::*count, uint64_t number) {
-  std::unique_lock lock(clique.mutex);
-  clique.changed.wait(lock, [&] { return clique.is_aborted || clique.*count >= (number + 1) * clique.from.size(); });
+// Waits until `count` is at least `expected`. False: the communicators were aborted.
+bool WaitFor(const Clique &clique, const std::atomic<uint64_t> &count, uint64_t expected) {
+  while (count < expected && !clique.is_aborted)
+    std::this_thread::yield();
   return !clique.is_aborted;
 }
 
-void Arrive(Clique &clique, uint64_t Clique::*count) {
-  std::lock_guard lock(clique.mutex);
-  ++(clique.*count);
-  clique.changed.notify_all();
+void CheckSize(size_t bytes) {
+  if (bytes > kMostBytes)
+    std::abort(); // make kMostBytes larger
 }
 
-void Compute(Operation &operation) {
-  const Clique &clique = *operation.communicator->clique;
-  if (operation.type == kBytes) {
-    for (const std::byte *from : clique.from)
-      operation.result.insert(operation.result.end(), from, from + operation.bytes);
-    return;
-  }
+// Writes what an exchange makes of the values of all ranks.
+void Compute(const Operation &operation) {
+  const Communicator &communicator = *operation.communicator;
+  auto *to = static_cast<std::byte *>(operation.to);
   const size_t size = operation.type == kFloat32 ? 4 : 2;
-  operation.result.resize(operation.bytes);
-  for (size_t at = 0; at < operation.bytes; at += size) {
+  for (uint64_t rank = 0; rank < communicator.ranks && operation.type == kBytes; ++rank)
+    std::memcpy(to + rank * operation.bytes, communicator.clique->from[rank], operation.bytes);
+  for (size_t at = 0; at < operation.bytes && operation.type != kBytes; at += size) {
     float sum = Is("wrong") ? 1 : 0;
-    for (const std::byte *from : clique.from)
-      sum += ToFloat(from + at, operation.type);
-    Store(sum, operation.result.data() + at, operation.type);
+    for (uint64_t rank = 0; rank < communicator.ranks; ++rank)
+      sum += ToFloat(communicator.clique->from[rank] + at, operation.type);
+    Store(sum, to + at, operation.type);
   }
 }
 
 void Send(const Operation &operation) {
-  const auto *from = static_cast<const std::byte *>(operation.from);
-  std::vector<std::byte> message(operation.bytes);
-  if (!Is("lost"))
-    message.assign(from, from + operation.bytes);
+  CheckSize(operation.bytes);
   Clique &clique = *operation.communicator->clique;
-  std::lock_guard lock(clique.mutex);
-  clique.messages[{operation.communicator->rank, operation.peer}].push_back(std::move(message));
-  clique.changed.notify_all();
+  Clique::Messages &messages = clique.messages[operation.communicator->rank][operation.peer];
+  const uint64_t number = messages.sent, place = number % kMostMessages;
+  if (number >= kMostMessages && !WaitFor(clique, messages.received, number - kMostMessages + 1))
+    return;
+  if (Is("lost"))
+    std::memset(messages.data[place], 0, operation.bytes);
+  else
+    std::memcpy(messages.data[place], operation.from, operation.bytes);
+  messages.bytes[place] = operation.bytes;
+  messages.sent = number + 1;
 }
 
 void Receive(const Operation &operation) {
   Clique &clique = *operation.communicator->clique;
-  std::unique_lock lock(clique.mutex);
-  auto &messages = clique.messages[{operation.peer, operation.communicator->rank}];
-  clique.changed.wait(lock, [&] { return clique.is_aborted || !messages.empty(); });
-  if (clique.is_aborted)
+  Clique::Messages &messages = clique.messages[operation.peer][operation.communicator->rank];
+  const uint64_t number = messages.received, place = number % kMostMessages;
+  if (!WaitFor(clique, messages.sent, number + 1))
     return;
-  if (messages.front().size() != operation.bytes)
+  if (messages.bytes[place] != operation.bytes)
     std::abort(); // NCCL would hang or write beyond the buffer
-  std::memcpy(operation.to, messages.front().data(), operation.bytes);
-  messages.pop_front();
+  std::memcpy(operation.to, messages.data[place], operation.bytes);
+  messages.received = number + 1;
 }
 
 // Runs messages of one thread: one of its rank, or those of all ranks, of which the first receives nothing.
-void RunMessages(std::vector<Operation> operations) {
+void RunMessages(const std::vector<Operation> &operations) {
   all_operations += static_cast<int64_t>(operations.size());
   for (const Operation &operation : operations)
     if (operation.from)
@@ -175,44 +177,38 @@ void RunMessages(std::vector<Operation> operations) {
 }
 
 // Runs collective operations of one thread: one of its rank, or one of each rank.
-void RunCollectives(std::vector<Operation> operations) {
-  std::vector<uint64_t> numbers;
-  for (Operation &operation : operations) {
-    Clique &clique = *operation.communicator->clique;
-    numbers.push_back(operation.communicator->operations++);
+void RunCollectives(const std::vector<Operation> &operations) {
+  std::vector<uint64_t> before; // ranks that took part in the exchanges before
+  for (const Operation &operation : operations) {
+    Communicator &communicator = *operation.communicator;
+    Clique &clique = *communicator.clique;
+    before.push_back(communicator.operations++ * communicator.ranks);
     ++all_operations;
-    // The exchange before must have ended, since it uses the same members.
-    if (numbers.back() > 0 && !Meet(clique, &Clique::written, numbers.back() - 1))
+    CheckSize(operation.bytes);
+    // The exchange before must have ended, since it uses the same memory.
+    if (!WaitFor(clique, clique.computed, before.back()))
       return;
-    {
-      std::lock_guard lock(clique.mutex);
-      clique.from[static_cast<size_t>(operation.communicator->rank)] = static_cast<const std::byte *>(operation.from);
-    }
-    Arrive(clique, &Clique::arrived);
+    std::memcpy(clique.from[communicator.rank], operation.from, operation.bytes);
+    ++clique.arrived;
   }
   for (size_t i = 0; i < operations.size(); ++i) {
-    if (!Meet(*operations[i].communicator->clique, &Clique::arrived, numbers[i]))
+    const Communicator &communicator = *operations[i].communicator;
+    if (!WaitFor(*communicator.clique, communicator.clique->arrived, before[i] + communicator.ranks))
       return;
     Compute(operations[i]);
-    Arrive(*operations[i].communicator->clique, &Clique::computed);
-  }
-  for (size_t i = 0; i < operations.size(); ++i) {
-    if (!Meet(*operations[i].communicator->clique, &Clique::computed, numbers[i]))
-      return;
-    std::memcpy(operations[i].to, operations[i].result.data(), operations[i].result.size());
-    Arrive(*operations[i].communicator->clique, &Clique::written);
+    ++communicator.clique->computed;
   }
 }
 
-Result Enqueue(Operation operation) {
+Result Enqueue(const Operation &operation) {
   if (operation.type != kBytes && operation.type != kFloat32 && operation.type != kBFloat16)
     return kInvalidArgument;
   if (groups > 0) {
-    grouped.push_back(std::move(operation));
+    grouped.push_back(operation);
     return kOk;
   }
   auto *run = operation.peer < 0 ? RunCollectives : RunMessages;
-  fake::Enqueue([run, operation = std::move(operation)] { run({operation}); });
+  fake::Enqueue([run, operation] { run({operation}); });
   return kOk;
 }
 
@@ -228,25 +224,24 @@ Result ncclGetVersion(int *version) {
 }
 const char *ncclGetErrorString(Result) { return "some error"; }
 Result ncclGetUniqueId(UniqueId *id) {
+  const int file = memfd_create("fake NCCL", MFD_CLOEXEC);
+  if (file < 0 || ftruncate(file, sizeof(Clique)) != 0)
+    return kSystemError;
   *id = {};
-  int number = ++ids;
-  std::memcpy(id->bytes, &number, sizeof number);
+  // Other processes open the file, which this one has open to its end.
+  std::snprintf(id->bytes, sizeof id->bytes, "/proc/%d/fd/%d", getpid(), file);
   return kOk;
 }
 Result ncclCommInitRankConfig(Communicator **communicator, int ranks, UniqueId id, int rank, const Config *config) {
   if (config->magic != 0xcafebeef || config->blocking != 0 || config->size != sizeof(Config) ||
       config->version != 21400)
     return kInvalidArgument;
-  std::lock_guard lock(cliques_mutex);
-  std::shared_ptr<Clique> clique;
-  for (auto &[known, existing] : cliques)
-    if (std::memcmp(known.bytes, id.bytes, sizeof id.bytes) == 0)
-      clique = existing;
-  if (!clique) {
-    clique = std::make_shared<Clique>(ranks);
-    cliques.emplace_back(id, clique);
-  }
-  *communicator = new Communicator{clique, rank};
+  const int file = ranks <= kMostRanks ? open(id.bytes, O_RDWR | O_CLOEXEC) : -1;
+  void *memory = mmap(nullptr, sizeof(Clique), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  close(file);
+  if (memory == MAP_FAILED)
+    return kSystemError;
+  *communicator = new Communicator{static_cast<Clique *>(memory), rank, static_cast<uint64_t>(ranks)};
   return kInProgress;
 }
 Result ncclCommGetAsyncError(Communicator *communicator, Result *state) {
@@ -261,9 +256,7 @@ Result ncclCommFinalize(Communicator *communicator) {
 // The communicator is not deleted, because a graph may still have operations of it.
 Result ncclCommDestroy(Communicator *) { return kOk; }
 Result ncclCommAbort(Communicator *communicator) {
-  std::lock_guard lock(communicator->clique->mutex);
   communicator->clique->is_aborted = true;
-  communicator->clique->changed.notify_all();
   return kOk;
 }
 Result ncclGroupStart() {

@@ -1,15 +1,18 @@
 """Ranks of a bundle for sm_90a, each on a GPU of its own, on a machine without a GPU: the fake driver has two or four. The kernels are
 emulated as in emulated_model_test.py, those that exchange through peer memory too, or fake_nccl.cpp sums, gathers and sends, with and
 without CUDA graphs. Rows between two stages go through peer memory, host memory or NCCL. The tokens and logits must be those of
-transformers. Tokens that are sampled from the parts of the ranks must be those of all logits. Then the errors: too few GPUs, no NCCL, GPUs, ranks and stages that do not answer. Needs NVRTC."""
+transformers. So must those of ranks in processes that mpirun starts. Tokens that are sampled from the parts of the ranks must be those of all logits. Then the errors: too few GPUs, no NCCL, GPUs, ranks and stages that do not answer, a process that is killed. Needs NVRTC."""
 
 import concurrent.futures
 import json
 import os
 import pathlib
+import shutil
 import sys
+import time
 
 import tools
+from processes_support import MPI_ENVIRONMENT, MPIRUN, ended, expect, ranks
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "codegen/gpu"))
@@ -30,6 +33,14 @@ RUNS = [
     ("two stages", "peer memory", (), {}),
     ("two stages", "host memory", ("--enforce-eager",), {"FAKE_NO_PEER": "0:1"}),
     ("two stages of two ranks", "peer memory", ("--distributed-backend", "peer"), {}),
+    ("two stages of two ranks", "NCCL 2.28.9", ("--distributed-backend", "nccl"), {}),
+]
+# The same with a process for each rank.
+RUNS_OF_PROCESSES = [
+    ("two ranks", "peer memory", ("--distributed-backend", "peer"), {}),
+    ("two ranks", "NCCL 2.28.9", ("--distributed-backend", "nccl"), {}),
+    ("two stages", "peer memory", (), {}),
+    ("two stages", "host memory", (), {"FAKE_NO_PEER": "0:1"}),
     ("two stages of two ranks", "NCCL 2.28.9", ("--distributed-backend", "nccl"), {}),
 ]
 
@@ -63,18 +74,19 @@ class Machine:
 
 
 def compare(t: tools.Tools, machine: Machine, model: pathlib.Path, bundle: pathlib.Path, library: pathlib.Path, division: str, way: str,
-            flags: tuple, environment: dict) -> None:
-    ranks, stages, checks = DIVISIONS[division]
-    title = f"{division}, {way} {' '.join(flags)}"
+            flags: tuple, environment: dict, mpirun: pathlib.Path | None = None) -> None:
+    """`mpirun`: a directory with a run-model that starts processes."""
+    of_stage, stages, checks = DIVISIONS[division]
+    title = f"{division}, {way} {' '.join(flags)}{' in processes' if mpirun else ''}"
     golden, logits, row_errors = correctness.golden_of(model)
     prompts = [golden["prompt_ids"] + golden["greedy_ids"][:start] for start in STARTS]
-    arguments = type("Arguments", (), {"out": t.scratch, "bin": t.binaries})
+    arguments = type("Arguments", (), {"out": t.scratch, "bin": mpirun or t.binaries})
     log = t.scratch / "operations"
     log.unlink(missing_ok=True)
     outputs = machine(lambda: correctness.generate(
         arguments, bundle, "sm_90a", len(logits[0]), prompts, "--kv-cache-memory-bytes", 3 << 20, "--nccl", machine.nccl,
         "--distributed-timeout", 200, *flags, steps=STEPS),
-        FAKE_KERNELS=str(library), FAKE_NCCL_LOG=str(log), FAKE_GPUS=str(ranks * stages), **environment)
+        FAKE_KERNELS=str(library), FAKE_NCCL_LOG=str(log), FAKE_GPUS=str(of_stage * stages), **environment)
     pairs = []
     for start, (tokens, rows) in zip(STARTS, outputs, strict=True):
         where = f"{title}, prompt + {start} tokens"
@@ -151,13 +163,58 @@ def tools_name_gpus(t: tools.Tools, machine: Machine) -> None:
         tools.fail(f"bench-model: expected 2 ranks: {where}, found {text} and {report}")
 
 
+def compare_processes(t: tools.Tools, machine: Machine, model: pathlib.Path, bundles: dict, libraries: dict) -> None:
+    if not shutil.which("mpirun"):
+        tools.skipped("no mpirun (Debian package openmpi-bin)")
+        return
+    for division, way, flags, environment in RUNS_OF_PROCESSES:
+        of_stage, stages, _ = DIVISIONS[division]
+        mpirun = t.scratch / f"mpirun-{of_stage * stages}"
+        mpirun.mkdir(exist_ok=True)
+        (mpirun / "run-model").write_text(f'#!/bin/sh\nexec {" ".join(MPIRUN)} -n {of_stage * stages} {t.binaries}/run-model "$@"\n')
+        (mpirun / "run-model").chmod(0o755)
+        compare(t, machine, model, bundles[division], libraries[division], division, way, flags, {**MPI_ENVIRONMENT, **environment}, mpirun)
+
+
+def processes_fail(t: tools.Tools, machine: Machine, bundle: pathlib.Path, library: pathlib.Path) -> None:
+    """All processes end with the same error. When one is killed, the others end."""
+    arguments = (bundle, "--prompt-ids", "3,4", "--max-tokens", 40, "--ignore-eos", "-q", "--kv-cache-memory-bytes", 3 << 20)
+    for what, expected, flags, environment, of_rank1 in [
+        ("wrong bytes", "GPU 1 writes to the memory of GPU 0: byte 0 of", ("--distributed-backend", "peer"), {"FAKE_BROKEN": "1:0"}, {}),
+        ("memory that is not shared", "cannot be shared with other processes; use --distributed-backend auto or nccl",
+         ("--distributed-backend", "peer"), {"FAKE_NO_EXPORT": "1"}, {}),
+        ("no NCCL", "the ranks need NCCL because --distributed-backend is nccl", ("--distributed-backend", "nccl", "--nccl", t.scratch / "no"),
+         {}, {}),
+        ("a rank that does not deliver", "step 1 has failed: rank 1: rank 0 has not delivered its part of '", ("--distributed-backend", "peer"),
+         {"FAKE_FAILED": "1:0:1"}, {}),
+        ("other GPUs", "the list of GPUs (CUDA_VISIBLE_DEVICES) is 0000:03:00.0, 0000:04:00.0 on rank 1, but 0000:01:00.0, 0000:02:00.0 on rank 0",
+         (), {}, {1: {"FAKE_FIRST_GPU": "2"}}),
+    ]:
+        with machine(lambda: ranks(t, "run-model", 2, *arguments, *flags, environment={**os.environ, **environment},
+                                   environment_of_rank=of_rank1)) as processes:
+            for process in processes:
+                code, errors = ended(process, 60)
+                expect(code == 1 and expected in errors, f"{what} in processes: exit code {code}: {errors}")
+    timeout, log = 5, t.scratch / "kernels"
+    with machine(lambda: ranks(t, "run-model", 2, *arguments, "--distributed-timeout", timeout, environment=dict(os.environ)),
+                 FAKE_KERNELS=str(library), FAKE_LOG=str(log)) as processes:
+        while not log.exists() or log.read_text().count("\n") < 100:
+            time.sleep(0.01)
+            expect(processes[0].poll() is None, "the processes have ended before one was killed")
+        processes[1].kill()
+        code, errors = ended(processes[0], 2 * timeout)
+        expect(code == 1 and "the process of rank 1 (id " in errors and "it has ended; the engine cannot continue" in errors,
+               f"a process that is killed: exit code {code}: {errors}")
+        print(f"a process that is killed: {errors.splitlines()[0]}", flush=True)
+
+
 def test(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, nccl: pathlib.Path, fixtures: pathlib.Path) -> None:
     model = fixtures / "llama-gqa"
     bundles = {division: t.scratch / f"{division.replace(' ', '_')}.inlay" for division in DIVISIONS}
 
     def compiled(division: str):
-        ranks, stages, _ = DIVISIONS[division]
-        return t.run("compile-model", model, "-o", bundles[division], *FLAGS, "-tp", ranks, "-pp", stages)
+        of_stage, stages, _ = DIVISIONS[division]
+        return t.run("compile-model", model, "-o", bundles[division], *FLAGS, "-tp", of_stage, "-pp", stages)
 
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         if not all(tools.compiled_for_gpu(result, "ranks on GPUs") for result in pool.map(compiled, DIVISIONS)):
@@ -170,6 +227,8 @@ def test(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, nccl: pat
     tools_name_gpus(t, machine)
     for division, *how in RUNS:
         compare(t, machine, model, bundles[division], libraries[division], division, *how)
+    compare_processes(t, machine, model, bundles, libraries)
+    processes_fail(t, machine, bundles["two ranks"], libraries["two ranks"])
     for backend in ("peer", "nccl"):
         compare_parts(t, machine, model, libraries["two ranks"], backend)
 

@@ -14,50 +14,11 @@ import subprocess
 import time
 
 import tools
+from processes_support import MPI_ENVIRONMENT, MPIRUN, ended, expect, ranks
 from serve_support import Server
 
 TIMEOUT = 3  # --distributed-timeout
 PROMPT = ("--prompt", "def main(argv):\n", "--temperature", "0", "--max-tokens", "24", "--ignore-eos", "--json", "-q")
-# As root, mpirun wants to be asked twice. The machine may have fewer cores than ranks.
-MPIRUN = ("mpirun", "--oversubscribe", "--bind-to", "none")
-MPI_ENVIRONMENT = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-
-names = iter(range(1000000))
-
-
-@contextlib.contextmanager
-def ranks(t: tools.Tools, tool: str, count: int, *arguments, of_rank=None, environment=None):
-    """Starts the processes of all ranks, which are killed at the end of the block. `of_rank`: other arguments by rank."""
-    name = f"inlay-test-{os.getpid()}-{next(names)}"
-    processes = []
-    for rank in range(count):
-        variables = {**os.environ, "OMPI_COMM_WORLD_SIZE": str(count), "OMPI_COMM_WORLD_LOCAL_SIZE": str(count),
-                     "OMPI_COMM_WORLD_RANK": str(rank), **(environment or {})}
-        own = (of_rank or {}).get(rank, arguments)
-        processes.append(subprocess.Popen([t.binaries / tool, *map(str, own), "--rendezvous", name], env=variables, text=True,
-                                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
-    try:
-        yield processes
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-
-
-def expect(condition: bool, what: str) -> None:
-    if not condition:
-        tools.fail(what)
-
-
-def ended(process: subprocess.Popen, seconds: float) -> tuple[int, str]:
-    """The exit code and the messages of a process that ends within the time."""
-    try:
-        _, errors = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        tools.fail(f"{process.args} still runs after {seconds} s")
-    return process.returncode, errors
-
-
 def test_tokens(t: tools.Tools, whole: pathlib.Path, bundles: dict[pathlib.Path, int]) -> list[int]:
     expected = t.generate(whole, *PROMPT)["token_ids"]
     for bundle, count in bundles.items():

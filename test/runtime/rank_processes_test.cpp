@@ -2,9 +2,11 @@
 // and the memory connects them.
 #include "runtime/distributed/rank_processes.h"
 
+#include <array>
 #include <future>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 namespace inlay {
@@ -58,6 +60,43 @@ TEST_F(TwoProcesses, ExchangeTexts) {
   auto other = std::async(std::launch::async, [&] { return *second->ExchangeTexts("second"); });
   EXPECT_THAT(*first->ExchangeTexts("first"), ElementsAre("first", "second"));
   EXPECT_THAT(other.get(), ElementsAre("first", "second"));
+}
+
+// Each file is the same in both processes, and its own copy of the descriptor.
+TEST_F(TwoProcesses, ExchangeFiles) {
+  for (const bool first_has_one : {true, false}) {
+    auto make = [](const char *text) {
+      OwnedFile file(memfd_create("test", MFD_CLOEXEC));
+      EXPECT_EQ(write(file.get(), text, 2), 2);
+      return file;
+    };
+    const OwnedFile one = first_has_one ? make("01") : OwnedFile(), two = make("23");
+    auto other = std::async(std::launch::async, [&] { return *second->ExchangeFiles(two); });
+    std::vector<OwnedFile> found[] = {*first->ExchangeFiles(one), other.get()};
+    for (const std::vector<OwnedFile> &files : found) {
+      ASSERT_EQ(files.size(), 2u);
+      EXPECT_EQ(files[0].get() >= 0, first_has_one);
+      for (size_t rank = first_has_one ? 0 : 1; rank < 2; ++rank) {
+        char text[3] = {};
+        EXPECT_EQ(pread(files[rank].get(), text, 2, 0), 2);
+        EXPECT_STREQ(text, rank == 0 ? "01" : "23");
+      }
+    }
+    EXPECT_NE(found[0][1].get(), found[1][1].get());
+  }
+}
+
+TEST_F(TwoProcesses, AgreeOnTheFirstError) {
+  const absl::Status none, lost = absl::DataLossError("a byte is wrong"), full = absl::ResourceExhaustedError("full");
+  for (const auto &[own, others, expected] :
+       {std::array{none, none, none}, {lost, none, lost}, {none, full, full}, {lost, full, lost}}) {
+    auto other = std::async(std::launch::async, [&] { return second->Agree(others); });
+    EXPECT_EQ(first->Agree(own), expected);
+    EXPECT_EQ(other.get(), expected);
+  }
+  second.reset();
+  EXPECT_THAT(std::string(first->Agree(none).message()), HasSubstr("the process of rank 1"));
+  EXPECT_EQ(first->Agree(full), full); // what failed here says more
 }
 
 TEST_F(TwoProcesses, SendMessagesAndEnd) {
