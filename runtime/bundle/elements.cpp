@@ -19,7 +19,11 @@ float LoadFloat(const std::byte *at, plan::DataType type) {
   std::memcpy(&bits, at, sizeof bits);
   if (type == plan::DataType_BF16)
     return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
-  return static_cast<float>(std::bit_cast<_Float16>(bits));
+  // Exponent and fraction where a float has them are the number times 2^-112, which vectors of integers and floats do
+  // without instructions for halves. An exponent of ones stays one.
+  const auto magnitude = std::bit_cast<uint32_t>(std::bit_cast<float>((bits & 0x7fffU) << 13) * 0x1p112f);
+  const uint32_t is_not_finite = (bits & 0x7c00U) == 0x7c00U ? 0x7f800000U : 0U;
+  return std::bit_cast<float>(magnitude | is_not_finite | (bits & 0x8000U) << 16);
 }
 
 void StoreFloat(float value, std::byte *at, plan::DataType type) {

@@ -45,6 +45,8 @@ void PackRows(std::span<const std::byte *const> rows, uint64_t bytes, std::byte 
 }
 
 constexpr uint64_t kPieceBytes = 16;
+// Units between the first ones of neighbouring parts of a weight.
+constexpr uint64_t kStagger = 11;
 
 uint64_t UnitRowBytes(plan::DataType type) { return kUnitColumns * ElementBits(type) / 8; }
 
@@ -257,12 +259,15 @@ absl::Status WeightRecipe::MakeCodeWords(uint64_t first, std::span<std::byte> ou
     for (uint64_t i = 0; i < rows.size(); ++i)
       rows[i] = {PlaceOf(LogicalRow(recipe, row + i)), i};
     std::sort(rows.begin(), rows.end());
-    // A part of the columns at a time, so that their words stay in a core's cache.
-    const uint64_t step = are_lines ? 1 : units;
-    for (uint64_t u = 0; u < units; u += step)
+    // A part of the columns at a time, so that their words stay in a core's cache. Threads that make other rows begin
+    // elsewhere, so that they do not all wait for the same strip of the tensor.
+    const uint64_t step = are_lines ? 1 : units, begin = are_lines ? first / out.size() * kStagger % units : 0;
+    for (uint64_t i = 0; i < units; i += step) {
+      const uint64_t u = (begin + i) % units;
       if (absl::Status status = MakeCodeUnits(rows, inside + u, step, words, out.data() + at + u * kRecipeUnit);
           !status.ok())
         return status;
+    }
     unit += groups * units;
     at += groups * units * kRecipeUnit;
   }

@@ -12,12 +12,13 @@ static constexpr uint64_t kStripBytes = uint64_t{1} << 20;
 StripCache::StripCache(uint64_t bytes, ReadBytes read)
     : bytes_(bytes), read_(std::move(read)), strips_((bytes + kStripBytes - 1) / kStripBytes) {}
 
+uint64_t StripCache::BytesOf(uint64_t strip) const { return std::min(kStripBytes, bytes_ - strip * kStripBytes); }
+
 absl::Status StripCache::Find(uint64_t strip, Bytes &bytes) {
   std::lock_guard lock(strips_[strip].mutex);
   if (!strips_[strip].bytes) {
-    uint64_t first = strip * kStripBytes;
-    auto read = std::make_shared<std::vector<std::byte>>(std::min(kStripBytes, bytes_ - first));
-    if (absl::Status status = read_(first, *read); !status.ok())
+    auto read = std::make_shared_for_overwrite<std::byte[]>(BytesOf(strip));
+    if (absl::Status status = read_(strip * kStripBytes, std::span(read.get(), BytesOf(strip))); !status.ok())
       return status;
     strips_[strip].bytes = std::move(read);
   }
@@ -30,8 +31,9 @@ absl::Status StripCache::Read(uint64_t offset, std::span<std::byte> out) {
     Bytes bytes;
     if (absl::Status status = Find(offset / kStripBytes, bytes); !status.ok())
       return status;
-    uint64_t inside = offset % kStripBytes, count = std::min<uint64_t>(out.size(), bytes->size() - inside);
-    std::memcpy(out.data(), bytes->data() + inside, count);
+    uint64_t inside = offset % kStripBytes;
+    uint64_t count = std::min<uint64_t>(out.size(), BytesOf(offset / kStripBytes) - inside);
+    std::memcpy(out.data(), bytes.get() + inside, count);
     out = out.subspan(count);
     offset += count;
   }

@@ -29,11 +29,12 @@ public:
   void Release();
 
 private:
-  using Bytes = std::shared_ptr<const std::vector<std::byte>>;
+  using Bytes = std::shared_ptr<const std::byte[]>;
   struct Strip {
     std::mutex mutex;
     Bytes bytes;
   };
+  uint64_t BytesOf(uint64_t strip) const;
   absl::Status Find(uint64_t strip, Bytes &bytes);
 
   const uint64_t bytes_;

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <numeric>
 #include <tuple>
 #include <utility>
 
@@ -510,6 +511,21 @@ TEST(Recipe, ConversionsRoundAndWiden) {
     EXPECT_EQ(narrow, again);
     EXPECT_EQ(wide[0], 1.0f);
     EXPECT_NEAR(wide[1], -0.333f, type == plan::DataType_BF16 ? 1e-3 : 1e-4);
+  }
+}
+
+TEST(Recipe, AllHalvesBecomeTheirFloats) {
+  std::vector<uint16_t> halves(1 << 16);
+  std::iota(halves.begin(), halves.end(), 0);
+  std::vector<float> floats(halves.size());
+  ConvertElements(std::as_bytes(std::span(halves)).data(), plan::DataType_F16,
+                  std::as_writable_bytes(std::span(floats)).data(), plan::DataType_F32, halves.size());
+  for (size_t i = 0; i < halves.size(); ++i) {
+    auto wanted = static_cast<float>(std::bit_cast<_Float16>(halves[i]));
+    if (std::isnan(wanted))
+      EXPECT_TRUE(std::isnan(floats[i])) << i;
+    else
+      EXPECT_EQ(std::bit_cast<uint32_t>(floats[i]), std::bit_cast<uint32_t>(wanted)) << i;
   }
 }
 
