@@ -115,22 +115,24 @@ def stages_fail(machine: Machine, bundle: pathlib.Path) -> None:
                   bundle=bundle, timeout=2, FAKE_STUCK="0:kernel")
 
 
-def compare_parts(t: tools.Tools, machine: Machine, model: pathlib.Path, library: pathlib.Path, backend: str) -> None:
+def compare_parts(t: tools.Tools, machine: Machine, model: pathlib.Path, library: pathlib.Path, backend: str,
+                  mpirun: pathlib.Path | None) -> None:
     """Log-probabilities need the logits of all ranks. Without them, ranks compare the best token of each."""
     prompt = ",".join(map(str, correctness.golden_of(model)[0]["prompt_ids"]))
+    binaries = tools.Tools(mpirun or t.binaries, t.scratch)
 
     def tokens(*flags) -> list[int]:
-        run = machine(lambda: t.checked("run-model", machine.bundle, "--prompt-ids", prompt, "--max-tokens", 2 * STEPS, "--ignore-eos", "--json",
+        run = machine(lambda: binaries.checked("run-model", machine.bundle, "--prompt-ids", prompt, "--max-tokens", 2 * STEPS, "--ignore-eos", "--json",
                                         "--top-p", 1, "--top-k", 0, "--kv-cache-memory-bytes", 3 << 20, "--nccl", machine.nccl,
                                         "--distributed-backend", backend, "--distributed-timeout", 200, *flags),
-                      FAKE_KERNELS=str(library))
+                      FAKE_KERNELS=str(library), **MPI_ENVIRONMENT)
         return json.loads(run)["token_ids"]
 
     for sampling in (("--temperature", 0), ("--temperature", 0.8, "--seed", 5)):
         parts, whole = tokens(*sampling), tokens(*sampling, "--logprobs", 0)
         if parts != whole or len(parts) != 2 * STEPS:
             tools.fail(f"{backend}, {sampling}: expected the same tokens with and without logits of all ranks, found {whole} and {parts}")
-        print(f"two GPUs, {backend}, {sampling}: {parts} from the parts of the ranks", flush=True)
+        print(f"two GPUs, {backend}{' in processes' if mpirun else ''}, {sampling}: {parts} from the parts of the ranks", flush=True)
 
 
 def errors(t: tools.Tools, machine: Machine, model: pathlib.Path) -> None:
@@ -163,17 +165,16 @@ def tools_name_gpus(t: tools.Tools, machine: Machine) -> None:
         tools.fail(f"bench-model: expected 2 ranks: {where}, found {text} and {report}")
 
 
-def compare_processes(t: tools.Tools, machine: Machine, model: pathlib.Path, bundles: dict, libraries: dict) -> None:
+def tool_of_processes(t: tools.Tools, count: int) -> pathlib.Path | None:
+    """A directory with a run-model that starts `count` processes."""
     if not shutil.which("mpirun"):
         tools.skipped("no mpirun (Debian package openmpi-bin)")
-        return
-    for division, way, flags, environment in RUNS_OF_PROCESSES:
-        of_stage, stages, _ = DIVISIONS[division]
-        mpirun = t.scratch / f"mpirun-{of_stage * stages}"
-        mpirun.mkdir(exist_ok=True)
-        (mpirun / "run-model").write_text(f'#!/bin/sh\nexec {" ".join(MPIRUN)} -n {of_stage * stages} {t.binaries}/run-model "$@"\n')
-        (mpirun / "run-model").chmod(0o755)
-        compare(t, machine, model, bundles[division], libraries[division], division, way, flags, {**MPI_ENVIRONMENT, **environment}, mpirun)
+        return None
+    directory = t.scratch / f"mpirun-{count}"
+    directory.mkdir(exist_ok=True)
+    (directory / "run-model").write_text(f'#!/bin/sh\nexec {" ".join(MPIRUN)} -n {count} {t.binaries}/run-model "$@"\n')
+    (directory / "run-model").chmod(0o755)
+    return directory
 
 
 def processes_fail(t: tools.Tools, machine: Machine, bundle: pathlib.Path, library: pathlib.Path) -> None:
@@ -227,10 +228,14 @@ def test(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, nccl: pat
     tools_name_gpus(t, machine)
     for division, *how in RUNS:
         compare(t, machine, model, bundles[division], libraries[division], division, *how)
-    compare_processes(t, machine, model, bundles, libraries)
+    for division, way, flags, environment in RUNS_OF_PROCESSES:
+        of_stage, stages, _ = DIVISIONS[division]
+        if mpirun := tool_of_processes(t, of_stage * stages):
+            compare(t, machine, model, bundles[division], libraries[division], division, way, flags, {**MPI_ENVIRONMENT, **environment}, mpirun)
     processes_fail(t, machine, bundles["two ranks"], libraries["two ranks"])
+    compare_parts(t, machine, model, libraries["two ranks"], "peer", None)
     for backend in ("peer", "nccl"):
-        compare_parts(t, machine, model, libraries["two ranks"], backend)
+        compare_parts(t, machine, model, libraries["two ranks"], backend, tool_of_processes(t, 2))
 
 
 tools.main(test)
