@@ -8,7 +8,8 @@
 #include <gtest/gtest.h>
 #include <map>
 
-namespace inlay {
+// Names of its own, because the tests of recipes are compiled in one unit.
+namespace inlay::code_words_test {
 namespace {
 
 struct Layout {
@@ -182,4 +183,4 @@ TEST(StripCache, AnErrorIsThatOfTheRead) {
 }
 
 } // namespace
-} // namespace inlay
+} // namespace inlay::code_words_test
