@@ -90,7 +90,7 @@ public:
         continue;
       float &most = largest.values[part.number];
       for (int32_t row = 0; row < sizes[plan::Extent_Tokens]; ++row)
-        if (!(part.scales[row] <= most)) // also if it is not a number
+        if (!std::isnan(most) && !(part.scales[row] <= most)) // also if it is not a number, which is kept
           most = part.scales[row];
       if (part.number == 0)
         largest.rows += sizes[plan::Extent_Tokens];

@@ -6,6 +6,9 @@
 namespace inlay {
 namespace {
 
+// Lower temperatures are greedy, as in vLLM: logit / temperature would not fit into f32.
+constexpr float kLeastTemperature = 1e-5f;
+
 bool Contains(std::span<const int32_t> ids, int32_t id) { return std::ranges::find(ids, id) != ids.end(); }
 
 // The bytes [begin, end) of a text that are equal to a stop string.
@@ -136,7 +139,7 @@ ActiveRequest::ActiveRequest(const Request &request, std::vector<int32_t> prompt
     sequence->tokens = prompt_;
     sequence->prompt_size = static_cast<int32_t>(prompt_.size());
     sequence->max_tokens = sampling_.max_tokens;
-    sequence->sampling = {.temperature = sampling_.temperature,
+    sequence->sampling = {.temperature = sampling_.temperature < kLeastTemperature ? 0 : sampling_.temperature,
                           .top_k = sampling_.top_k,
                           .top_p = sampling_.top_p,
                           .min_p = sampling_.min_p,

@@ -213,6 +213,9 @@ absl::StatusOr<std::unique_ptr<ReceivedStep>> DecodeStep(std::string_view messag
       return status;
   if (!reader.at_end())
     return Invalid("it is too short or too long");
+  const bool needs_logits = wants_logits || !command.edits.empty() || command.sizes[plan::Extent_PenaltyEntries] > 0;
+  if (needs_logits && !command.needs_logits)
+    return Invalid("it returns or changes logits and does not gather them");
   if (wants_logits) {
     step->logits.resize(command.tokens * static_cast<size_t>(limits.bounds.vocab_size));
     command.logits = &step->logits;

@@ -1,5 +1,7 @@
 #include "runtime/bundle/strip_cache.h"
 
+#include "fmt/format.h"
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -27,6 +29,9 @@ absl::Status StripCache::Find(uint64_t strip, Bytes &bytes) {
 }
 
 absl::Status StripCache::Read(uint64_t offset, std::span<std::byte> out) {
+  if (offset > bytes_ || out.size() > bytes_ - offset)
+    return absl::InternalError(
+        fmt::format("reads {} bytes from byte {} of a tensor of {} bytes", out.size(), offset, bytes_));
   while (!out.empty()) {
     Bytes bytes;
     if (absl::Status status = Find(offset / kStripBytes, bytes); !status.ok())

@@ -23,6 +23,7 @@ public:
   StripCache(uint64_t bytes, ReadBytes read);
 
   // Reads out.size() bytes from byte `offset` on. A strip is read as a whole when its first piece is asked for.
+  // Internal: bytes beyond the tensor.
   absl::Status Read(uint64_t offset, std::span<std::byte> out);
 
   // Frees all strips. One that is asked for later is read again.

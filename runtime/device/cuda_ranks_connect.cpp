@@ -132,7 +132,11 @@ absl::StatusOr<std::unique_ptr<Nccl>> CudaRanks::OpenNccl(const std::string &why
 absl::StatusOr<std::unique_ptr<Nccl>> CudaRanks::ConnectNccl(uint32_t first, uint32_t count,
                                                              const std::string &why) const {
   absl::StatusOr<std::unique_ptr<Nccl>> opened = OpenNccl(why);
-  absl::StatusOr<std::string> id = opened.ok() ? (*opened)->MakeId() : opened.status();
+  absl::StatusOr<std::string> id = "";
+  if (!opened.ok())
+    id = opened.status();
+  else if (!processes_ || processes_->rank() == first) // NCCL listens for the ranks where the id is made
+    id = (*opened)->MakeId();
   if (absl::Status status = Agree(id.status()); !status.ok())
     return status;
   if (processes_) { // that of the first rank

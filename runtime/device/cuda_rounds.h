@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <mutex>
 #include <vector>
 
 namespace inlay {
@@ -20,11 +21,13 @@ struct PeerFailure {
 };
 static_assert(offsetof(PeerTable, failed_round) - offsetof(PeerTable, failed) == offsetof(PeerFailure, failed_round));
 
+// One thread adds rounds, while another one may check those of an earlier step.
 class PeerRounds {
 public:
   // Adds the next rounds: launches that exchange, in their order.
   void Add(std::vector<const plan::Launch *> launches) {
     const auto count = static_cast<uint64_t>(launches.size());
+    std::lock_guard lock(mutex_);
     runs_.push_back({next_, std::move(launches)});
     next_ = static_cast<uint32_t>((next_ + count) % kRoundCount);
     constexpr size_t kKept = 128; // more runs than are in flight: a step has at most two, and each stage one step
@@ -48,6 +51,7 @@ private:
   };
 
   std::string NameOf(uint32_t round) const {
+    std::lock_guard lock(mutex_);
     for (const Run &run : runs_) {
       const uint64_t at = (uint64_t{round} + kRoundCount - run.first) % kRoundCount;
       if (at < run.launches.size())
@@ -57,6 +61,7 @@ private:
     return "a collective operation";
   }
 
+  mutable std::mutex mutex_; // guards the members below
   uint32_t next_ = 0;
   std::deque<Run> runs_;
 };

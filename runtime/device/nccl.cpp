@@ -88,16 +88,20 @@ public:
   void *at(uint32_t rank, uint64_t i) const { return reinterpret_cast<void *>(memory_[rank] + i * sizeof(float)); }
   // Reads the numbers of a rank after all operations. Empty if they have not ended by then.
   std::vector<float> Read(uint32_t rank, Clock::time_point deadline) {
-    std::vector<float> found(bytes_ / sizeof(float));
     driver_.ContextSetCurrent(gpus_[rank].context);
-    Call(driver_.MemcpyToHostAsync(found.data(), memory_[rank], bytes_, gpus_[rank].stream));
-    while (!failed_ && driver_.StreamQuery(gpus_[rank].stream) == cuda_driver::kNotReady) {
+    // The memory of the host is not pinned, so the copy would wait for the operations, and without a limit.
+    while (driver_.StreamQuery(gpus_[rank].stream) == cuda_driver::kNotReady) {
       if (is_stuck_ = Clock::now() > deadline; is_stuck_)
         return {};
       std::this_thread::yield();
     }
+    std::vector<float> found(bytes_ / sizeof(float));
+    Call(driver_.MemcpyToHostAsync(found.data(), memory_[rank], bytes_, gpus_[rank].stream));
+    Call(driver_.StreamSynchronize(gpus_[rank].stream));
     return found;
   }
+  // Does not free the memory: operations that do not end may still use it.
+  void Leak() { is_stuck_ = true; }
 
 private:
   void Call(cuda_driver::Result result) { failed_ = failed_ ? failed_ : result; }
@@ -178,17 +182,19 @@ public:
   absl::Status CheckCollectives(const cuda_driver::Api &driver) override {
     const size_t ranks = gpus_.size();
     Numbers numbers(driver, gpus_, 2 + ranks); // of a rank's number, the sum, and the gathered numbers
-    absl::Status status;
-    if (!numbers.failed())
+    absl::Status status = CheckDriver(numbers, "sum");
+    if (status.ok())
       status = ForAll(driver, deadline_, "summing a number of each rank", [&](uint32_t rank) {
         return api_.all_reduce(numbers.at(rank, 0), numbers.at(rank, 1), 1, kFloat32, kSum, communicators_[rank].handle,
                                gpus_[rank].stream);
       });
-    if (!numbers.failed() && status.ok())
+    if (status.ok())
       status = ForAll(driver, deadline_, "gathering a number of each rank", [&](uint32_t rank) {
         return api_.all_gather(numbers.at(rank, 0), numbers.at(rank, 2), sizeof(float), kBytes,
                                communicators_[rank].handle, gpus_[rank].stream);
       });
+    if (!status.ok())
+      numbers.Leak();
     for (uint32_t rank = 0; rank < ranks && status.ok(); ++rank) {
       if (!gpus_[rank].is_here())
         continue;
@@ -207,8 +213,8 @@ public:
   absl::Status CheckMessages(const cuda_driver::Api &driver, uint32_t hop) override {
     const auto ranks = static_cast<uint32_t>(gpus_.size());
     Numbers numbers(driver, gpus_, 2); // a rank's number and the one that it receives
-    absl::Status status;
-    if (!numbers.failed())
+    absl::Status status = CheckDriver(numbers, "message");
+    if (status.ok())
       status = ForAll(driver, deadline_, "sending a number of each rank", [&](uint32_t rank) {
         Result result = kOk;
         if (rank + hop < ranks)
@@ -219,6 +225,8 @@ public:
                                 communicators_[rank].handle, gpus_[rank].stream);
         return result;
       });
+    if (!status.ok())
+      numbers.Leak();
     for (uint32_t rank = hop; rank < ranks && status.ok(); ++rank)
       if (gpus_[rank].is_here())
         status =
@@ -318,13 +326,19 @@ private:
     return status;
   }
 
+  absl::Status CheckDriver(const Numbers &numbers, const char *what) const {
+    if (!numbers.failed())
+      return absl::OkStatus();
+    return absl::InternalError(
+        fmt::format("nccl {}: error {} of the driver in the first {}", Version(), numbers.failed(), what));
+  }
+
   // Compares the numbers of the rank with what the operations make.
   absl::Status CheckNumbers(Numbers &numbers, uint32_t rank, const std::vector<float> &expected,
                             const char *what) const {
     const std::vector<float> found = numbers.Read(rank, deadline_);
-    if (numbers.failed())
-      return absl::InternalError(
-          fmt::format("nccl {}: error {} of the driver in the first {}", Version(), numbers.failed(), what));
+    if (absl::Status status = CheckDriver(numbers, what); !status.ok())
+      return status;
     if (found.empty())
       return absl::DeadlineExceededError(
           fmt::format("nccl {}: the first {} has not ended on rank {}", Version(), what, rank));

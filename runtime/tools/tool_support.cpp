@@ -57,7 +57,8 @@ void AddEngineFlags(CLI::App &app, EngineOptions &options) {
       ->group(kGroup);
   app.add_option("--distributed-backend", options.distributed_backend,
                  "How ranks on GPUs exchange values: peer (kernels access the memory of the other GPUs), nccl, or auto "
-                 "(peer where the GPUs can and the bundle has code for it, else nccl)")
+                 "(peer where the GPUs can and the bundle has code for it, else nccl; between stages, host memory "
+                 "instead of nccl)")
       ->check(CLI::IsMember({"auto", "peer", "nccl"}))
       ->capture_default_str()
       ->group(kGroup);

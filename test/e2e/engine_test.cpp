@@ -55,6 +55,16 @@ TEST(EngineTest, FiltersThatKeepOneTokenAreGreedy) {
     EXPECT_EQ(Finish(*Submit(*engine, kPrompts[1], sampling)).tokens, greedy);
 }
 
+TEST(EngineTest, VeryLowTemperaturesAreGreedy) {
+  std::unique_ptr<Engine> engine = Load();
+  std::vector<int32_t> greedy = Finish(*Submit(*engine, kPrompts[1], Greedy(16))).tokens;
+  for (float temperature : {1e-38f, 9e-6f}) {
+    SamplingParams sampling = Greedy(16);
+    sampling.temperature = temperature;
+    EXPECT_EQ(Finish(*Submit(*engine, kPrompts[1], sampling)).tokens, greedy) << temperature;
+  }
+}
+
 // Each sampled token is among the k most likely tokens of the logits that it was sampled from.
 TEST(EngineTest, TopKKeepsTheMostLikely) {
   std::unique_ptr<Engine> engine = Load();

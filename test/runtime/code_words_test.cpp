@@ -182,5 +182,13 @@ TEST(StripCache, AnErrorIsThatOfTheRead) {
   EXPECT_EQ(cache.Read(8, out), absl::DataLossError("shortened"));
 }
 
+TEST(StripCache, BytesBeyondTheTensorAreAnError) {
+  StripCache cache(100, [](uint64_t, std::span<std::byte>) { return absl::OkStatus(); });
+  std::array<std::byte, 4> out;
+  EXPECT_EQ(cache.Read(96, out), absl::OkStatus());
+  for (uint64_t offset : {97u, 100u, 101u, 1u << 20})
+    EXPECT_EQ(cache.Read(offset, out).code(), absl::StatusCode::kInternal) << offset;
+}
+
 } // namespace
 } // namespace inlay::code_words_test

@@ -102,6 +102,8 @@ TEST(StepMessage, NamesWhatIsOutOfRange) {
               HasSubstr("an edit of logits"));
   EXPECT_THAT(Refusal([](auto &, MessageStep &step) { step.first.edits.mask->words.resize(3); }),
               HasSubstr("a token mask is too long"));
+  EXPECT_THAT(Refusal([](auto &, MessageStep &step) { step.command->needs_logits = false; }),
+              HasSubstr("it returns or changes logits and does not gather them"));
   EXPECT_THAT(Refusal(set(plan::Metadata_TokenIds, 40)), HasSubstr("TokenIds[0] is 40, expected 0 to 39"));
   EXPECT_THAT(Refusal(set(plan::Metadata_PageTable, 8)), HasSubstr("PageTable[0] is 8, expected 0 to 7"));
 }
