@@ -18,7 +18,7 @@
 // CHECK: tile.receive_sum %{{.*}} through <ranks = 2, rows = 8> : <?x64xbf16, activation, tokens>
 // CHECK-LABEL: tile.program @step_read(
 // CHECK-NOT: through
-// CHECK: tile.return
+// CHECK: tile.store %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}] : tensor
 module attributes {llm.model = {max_model_len = 64 : i64}, llm.ranks = 2 : i64} {
   llm.weight @table : tensor<8x64xbf16> from ["table"]
   llm.weight @w : tensor<64x64xbf16> from ["w"]
