@@ -8,6 +8,16 @@ __device__ __forceinline__ void push_words(void *to, uint4 words) {
                "r"(words.z), "r"(words.w)
                : "memory");
 }
+// Writes 4, 8 or 16 bytes in the same way. The address is a multiple of them.
+template <int count> __device__ __forceinline__ void push_words(void *to, const unsigned (&words)[count]) {
+  static_assert(count == 1 || count == 2 || count == 4, "one word, two or four");
+  if constexpr (count == 4)
+    push_words(to, uint4{words[0], words[1], words[2], words[3]});
+  else if constexpr (count == 2)
+    asm volatile("st.relaxed.sys.global.v2.u32 [%0], {%1, %2};" ::"l"(to), "r"(words[0]), "r"(words[1]) : "memory");
+  else
+    asm volatile("st.relaxed.sys.global.u32 [%0], %1;" ::"l"(to), "r"(words[0]) : "memory");
+}
 // Reads 16 bytes as they are now.
 __device__ __forceinline__ uint4 poll_words(const void *from) {
   uint4 words;

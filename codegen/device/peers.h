@@ -116,8 +116,8 @@ template <int ranks> struct Round {
 template <int ranks> __device__ __forceinline__ Round<ranks> begin_round(PeerTable *table) {
   Round<ranks> round;
   round.table = table;
-  // One read of what kernels change: thousands of threads read it, all from one place of the cache that they share. What
-  // only the host writes stays in the cache of the multiprocessor.
+  // One read of what kernels change: thousands of threads read it, all from one place of the cache that they share.
+  // What only the host writes stays in the cache of the multiprocessor.
   uint4 state = poll_words(&table->round);
   round.number = state.x;
   round.rank = table->rank;
@@ -322,9 +322,9 @@ __device__ __forceinline__ void all_gather(T *y, const T *x, PeerTable *table, i
 }
 
 // A tile of the sum over ranks of x[rows][columns] (tile.receive_sum), in pieces of 16 bytes of a row. A kernel begins
-// the round, pushes its pieces, clears the buffer of the round before, receives the pieces, and ends the round. `slot`
-// is what a rank has of the step in bytes, `offset` where the piece begins in x in elements; it lies at the same place
-// of a slot for each rank.
+// the round, pushes its pieces unless the launch before it has pushed them, clears the buffer of the round before,
+// receives the pieces, and ends the round. `slot` is what a rank has of the step in bytes, `offset` where the piece
+// begins in x in elements; it lies at the same place of a slot for each rank.
 //
 // `is_first`: whether the piece exists, and no other thread has it. A piece must be pushed once: a word that arrives
 // after another thread's has been read could be one of a later round.
@@ -353,3 +353,43 @@ __device__ __forceinline__ void receive_piece(Round<ranks> &round, T *piece, con
 }
 // Whether all pieces of this thread have arrived. Otherwise it stores nothing.
 template <int ranks> __device__ __forceinline__ bool is_complete(const Round<ranks> &round) { return !round.failed; }
+
+// A kernel that computes rows pushes them itself, one launch before the kernel that receives the sum of them
+// (tile.store ... through): this rank's slot in the buffers of the other ranks in the round that runs next.
+template <int ranks> struct Pushes {
+  unsigned char *slots[ranks - 1];
+  bool active; // false without peer memory, where a communicator sums the rows, and after a round has failed
+};
+// `slot` is what a rank has of the step in bytes. Earlier launches must have ended. The launch that receives the sum is
+// the next one that begins a round, so that the number in the table is that of its round.
+template <int ranks> __device__ __forceinline__ Pushes<ranks> begin_pushes(PeerTable *table, long long slot) {
+  Pushes<ranks> pushes = {};
+  if (table == nullptr)
+    return pushes;
+  uint4 state = poll_words(&table->round);
+  const int rank = static_cast<int>(table->rank);
+  const unsigned long long offset = state.x % 3 * table->round_bytes + rank * slot;
+#pragma unroll
+  for (int i = 0; i < ranks - 1; ++i)
+    pushes.slots[i] = reinterpret_cast<unsigned char *>(table->exchange[i < rank ? i : i + 1]) + offset;
+  pushes.active = state.w == 0;
+  return pushes;
+}
+// Pushes registers[0..N), whole words which lie `offset` elements from the start of the rows. `is_first` is as for
+// push_piece.
+template <int N, int ranks, typename T>
+__device__ __forceinline__ void push_elements(const Pushes<ranks> &pushes, const T *registers, long long offset,
+                                              bool is_first) {
+  static_assert(N * sizeof(T) % 4 == 0, "a word is pushed as a whole");
+  constexpr int count = N * sizeof(T) / 4;
+  unsigned words[count];
+  memcpy(words, registers, sizeof words);
+  if (!is_first || !pushes.active)
+    return;
+#pragma unroll
+  for (int i = 0; i < count; ++i)
+    words[i] = without_poison<T>(words[i]);
+#pragma unroll
+  for (int i = 0; i < ranks - 1; ++i)
+    push_words(pushes.slots[i] + offset * sizeof(T), words);
+}

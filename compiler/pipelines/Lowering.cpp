@@ -138,6 +138,8 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
     groups.separateAll = without.fusion;
     passes.addPass(createFormGroupsPass(groups));
     passes.addNestedPass<func::FuncOp>(createPlanBuffersPass());
+    if (target != "cpu")
+      passes.addNestedPass<func::FuncOp>(createPushSumsPass());
     ConvertLlmToTilePassOptions convert;
     convert.target = target.str();
     convert.pageSize = limits.pageSize;

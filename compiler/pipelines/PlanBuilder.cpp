@@ -290,7 +290,9 @@ buildLibraryProduct(flatbuffers::FlatBufferBuilder &fb, tile::ProgramOp program,
                                           &*input, &*weight, &*output, product.residual ? &*residual : nullptr);
 }
 
-static flatbuffers::Offset<plan::Code> buildCode(flatbuffers::FlatBufferBuilder &fb, cuda::KernelOp kernel) {
+/// `takesPeers`: the address of the rank's PeerTable, which the kernel of a collective always does.
+static flatbuffers::Offset<plan::Code> buildCode(flatbuffers::FlatBufferBuilder &fb, cuda::KernelOp kernel,
+                                                 bool takesPeers = false) {
   if (!kernel)
     return plan::CreateCode(fb);
   std::vector<uint32_t> block{static_cast<uint32_t>(kernel.getThreads())}, cluster;
@@ -298,7 +300,7 @@ static flatbuffers::Offset<plan::Code> buildCode(flatbuffers::FlatBufferBuilder 
     cluster.push_back(kernel.getCluster());
   ArrayAttr maps = kernel.getTensorMapsAttr();
   return plan::CreateCodeDirect(fb, &block, &cluster, kernel.getSharedBytes(), kernel.getDependentLaunch(),
-                                maps ? maps.size() : 0);
+                                maps ? maps.size() : 0, takesPeers);
 }
 
 /// What ranks do together; without a kernel, a communicator does it.
@@ -352,8 +354,9 @@ static FailureOr<flatbuffers::Offset<plan::Kernel>> buildKernel(flatbuffers::Fla
     return plan::CreateKernelDirect(fb, name.c_str(), &*views, plan::KernelBody_Collective, body->Union());
   }
   if (!facts.library)
-    return plan::CreateKernelDirect(fb, name.c_str(), &*views, plan::KernelBody_Code,
-                                    buildCode(fb, facts.kernel).Union());
+    return plan::CreateKernelDirect(
+        fb, name.c_str(), &*views, plan::KernelBody_Code,
+        buildCode(fb, facts.kernel, tile::StoreOp::pushOf(facts.program) != nullptr).Union());
   FailureOr<flatbuffers::Offset<plan::LibraryProduct>> product = buildLibraryProduct(fb, facts.program, *facts.library);
   if (failed(product))
     return failure();

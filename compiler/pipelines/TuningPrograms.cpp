@@ -161,6 +161,8 @@ FailureOr<TuningModule> inlay::findTunedPrograms(ModuleOp tiles, ArrayRef<EntryP
       auto clone = cast<tile::ProgramOp>(builder.clone(*work.program));
       clone.setSymName(one.kernel);
       clone.setScheduleAttr(one.rated.schedule);
+      // It is measured alone: no launch receives what it would push.
+      clone.walk([](tile::StoreOp store) { store.removeExchangeAttr(); });
     }
     EntryPoint point = *llvm::find_if(entries, [&](const EntryPoint &one) { return one.name == tuned.steps; });
     point.name = tuned.entryName();

@@ -11,9 +11,12 @@
 def Llm_AllReduceOp : LlmOp<"all_reduce", [Pure, SameOperandsAndResultType, Llm_CollectiveInterface,
                                            DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
   let summary = "The sum of the ranks' values of x, in the order of the ranks.";
-  let arguments = (ins Llm_Rows:$input);
+  let description = [{
+    With `pushed`, the kernel that computes x pushes it to the other ranks (`llm-push-sums`).
+  }];
+  let arguments = (ins Llm_Rows:$input, UnitAttr:$pushed);
   let results = (outs Llm_Rows:$result);
-  let assemblyFormat = "$input attr-dict `:` type($result)";
+  let assemblyFormat = "$input (`pushed` $pushed^)? attr-dict `:` type($result)";
 }
 
 def Llm_AllGatherOp : LlmOp<"all_gather", [Pure, Llm_CollectiveInterface, DeclareOpInterfaceMethods<SymbolUserOpInterface>,

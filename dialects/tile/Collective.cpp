@@ -1,10 +1,10 @@
 //===- Collective.cpp - what ranks do together ----------------------------===//
 //
-// The verifiers of tile.collective and tile.receive_sum, and the size of their kernels.
+// The verifiers of tile.collective, of tile.receive_sum and of stores that push, and the size of kernels that exchange.
 //
 //===----------------------------------------------------------------------===//
 
-#include "dialects/tile/Tile.h"
+#include "dialects/tile/Collective.h"
 
 using namespace mlir;
 using namespace inlay::tile;
@@ -113,6 +113,31 @@ LogicalResult ReceiveSumOp::verify() {
   if (ReceiveSumOp::of((*this)->getParentOfType<ProgramOp>()) != *this)
     return emitOpError("is the second of its program, which runs in one round of the exchange");
   return success();
+}
+
+LogicalResult inlay::tile::verifyPush(StoreOp store) {
+  if (!store.getExchange())
+    return success();
+  ViewType view = store.getView().getType();
+  if (view.getRank() != 2 || !view.getExtent() || ShapedType::isDynamic(view.getShape()[1]))
+    return store.emitOpError() << "pushes rows of the step, found " << view;
+  if (!isExchanged(view.getElementType()))
+    return store.emitOpError() << "pushes " << view.getElementType() << ", expected f32, f16 or bf16";
+  if (rowBytesOf(view) % kExchangeWordBytes != 0)
+    return store.emitOpError() << "pushes rows of " << rowBytesOf(view) << " bytes, expected a multiple of "
+                               << kExchangeWordBytes;
+  if (auto program = store->getParentOfType<ProgramOp>(); program && ReceiveSumOp::of(program))
+    return store.emitOpError("pushes rows in a program that sums others, whose round has not ended");
+  return success();
+}
+
+StoreOp StoreOp::pushOf(ProgramOp program) {
+  StoreOp push;
+  program.walk([&](StoreOp store) {
+    push = store.getExchange() ? store : StoreOp();
+    return push ? WalkResult::interrupt() : WalkResult::advance();
+  });
+  return push;
 }
 
 int64_t ReceiveSumOp::getExchangeBytes() {

@@ -2,6 +2,8 @@
 
 #include "dialects/tile/Tile.h"
 
+#include "dialects/tile/Collective.h"
+
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "mlir/Interfaces/FunctionImplementation.h"
@@ -240,8 +242,10 @@ LogicalResult LoadOp::verify() {
 }
 
 LogicalResult StoreOp::verify() {
-  return verifyTileOfView(*this, getView().getType(), cast<RankedTensorType>(getValue().getType()),
-                          getOffsets().size());
+  if (failed(verifyTileOfView(*this, getView().getType(), cast<RankedTensorType>(getValue().getType()),
+                              getOffsets().size())))
+    return failure();
+  return verifyPush(*this);
 }
 
 /// Checks indices and column of a gather or scatter.

@@ -273,6 +273,9 @@ def Tile_ReceiveSumOp : TileOp<"receive_sum", [MemoryEffects<[MemRead, MemWrite]
     A program has one such op, and all ranks run it with the same grid and the same rows. Each element of the view is in
     the tile of one block only: a word that is pushed twice could arrive in a later round (codegen/device/peers.h).
 
+    With `pushed`, the launch that computed this rank's rows has pushed them already (`tile.store ... through`), and this
+    op only receives those of the others. No other exchange may stand between the two launches.
+
     Where ranks do not reach each other's memory, a communicator sums the rows in place, and the epilogue of the program
     follows: the same program with a `tile.load` instead of this op. So the view is the first argument.
 
@@ -291,9 +294,11 @@ def Tile_ReceiveSumOp : TileOp<"receive_sum", [MemoryEffects<[MemRead, MemWrite]
     }
     ```
   }];
-  let arguments = (ins Tile_ViewType:$view, Variadic<Index>:$offsets, Tile_ExchangeAttr:$exchange);
+  let arguments = (ins Tile_ViewType:$view, Variadic<Index>:$offsets, Tile_ExchangeAttr:$exchange, UnitAttr:$pushed);
   let results = (outs Tile_AnyTile:$result);
-  let assemblyFormat = "$view `[` $offsets `]` `through` $exchange attr-dict `:` type($view) `->` type($result)";
+  let assemblyFormat = [{
+    $view `[` $offsets `]` `through` $exchange (`pushed` $pushed^)? attr-dict `:` type($view) `->` type($result)
+  }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     /// The one of `program`; null if it has none.
@@ -322,9 +327,26 @@ def Tile_LoadOp : TileOp<"load", [MemoryEffects<[MemRead]>]> {
 
 def Tile_StoreOp : TileOp<"store", [MemoryEffects<[MemWrite]>]> {
   let summary = "Writes a rectangular tile; elements past the end are dropped.";
-  let arguments = (ins Tile_AnyTile:$value, Tile_ViewType:$view, Variadic<Index>:$offsets);
-  let assemblyFormat = "$value `,` $view `[` $offsets `]` attr-dict `:` type($value) `,` type($view)";
+  let description = [{
+    With `through`, the elements are also pushed to the memory of all other ranks, to the same place of the rows that
+    this rank has there. A later launch adds them with `tile.receive_sum ... pushed`. Each element of the view is in the
+    tile of one block only. Without peer memory nothing is pushed, and a communicator sums the rows of the view.
+
+    ```mlir
+    tile.store %sums, %y[%row, %column] through <ranks = 2, rows = 64>
+        : tensor<8x64xbf16>, !tile.view<?x64xbf16, output, tokens>
+    ```
+  }];
+  let arguments = (ins Tile_AnyTile:$value, Tile_ViewType:$view, Variadic<Index>:$offsets,
+                       OptionalAttr<Tile_ExchangeAttr>:$exchange);
+  let assemblyFormat = [{
+    $value `,` $view `[` $offsets `]` (`through` $exchange^)? attr-dict `:` type($value) `,` type($view)
+  }];
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The one of `program` that pushes what it stores; null if none does.
+    static StoreOp pushOf(ProgramOp program);
+  }];
 }
 
 def Tile_GatherOp : TileOp<"gather", [MemoryEffects<[MemRead]>]> {

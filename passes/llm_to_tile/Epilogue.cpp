@@ -47,6 +47,12 @@ static FailureOr<TileValue> emitEpilogueOp(Operation &op, const EpilogueTiles &t
   return TileValue{*tile, own.column};
 }
 
+/// The sum over ranks whose rows the kernel that computes `result` pushes; null if there is none.
+static AllReduceOp pushedSumOf(Value result) {
+  auto sum = result.hasOneUse() ? dyn_cast<AllReduceOp>(*result.user_begin()) : AllReduceOp();
+  return sum && sum.getPushed() ? sum : AllReduceOp();
+}
+
 LogicalResult inlay::emitEpilogueOps(GroupOp group, Operation *anchor, EpilogueTiles &tiles, Value row,
                                      ProgramBuilder &b) {
   Block &body = group.getBody().front();
@@ -69,7 +75,13 @@ LogicalResult inlay::emitEpilogueOps(GroupOp group, Operation *anchor, EpilogueT
     Value view = b.activation(result, inPlace ? Provenance::State : Provenance::Output);
     Value column = place.column == 0 ? it->second.column
                                      : Value(arith::AddIOp::create(b, it->second.column, b.index(place.column)));
-    b.store(b.toType(it->second.tile, element), view, {row, column});
+    tile::ExchangeAttr through;
+    if (AllReduceOp sum = pushedSumOf(result)) {
+      through = exchangeOf(sum, b);
+      if (!through)
+        return failure();
+    }
+    b.store(b.toType(it->second.tile, element), view, {row, column}, through);
   }
   return success();
 }

@@ -17,6 +17,16 @@ def PlanBuffersPass : Pass<"llm-plan-buffers", "::mlir::func::FuncOp"> {
   let options = [Option<"alignment", "alignment", "int64_t", "256", "alignment of each buffer in bytes">];
 }
 
+def PushSumsPass : Pass<"llm-push-sums", "::mlir::func::FuncOp"> {
+  let summary = "Lets linear layers push the rows that ranks sum.";
+  let description = [{
+    Marks an `llm.all_reduce` with `pushed` where the kernel that computes its rows can push each piece to the other ranks
+    when it stores it, so that the kernel of the sum only receives. These are sums that other ops follow in their kernel,
+    of a linear layer that no library computes and that nothing else reads, in the last group before the sum that could
+    begin a round of the exchange. A remark says so, or why not. For GPU targets, after `llm-plan-buffers`.
+  }];
+}
+
 def ConvertLlmToTilePass : Pass<"convert-llm-to-tile", "::mlir::ModuleOp"> {
   let summary = "Lowers each group to a tile program and each step to a list of launches.";
   let description = [{

@@ -204,8 +204,8 @@ Value ProgramBuilder::gather(Value view, Value indices, Value column, int64_t co
                           column);
 }
 
-void ProgramBuilder::store(Value value, Value view, ValueRange offsets) {
-  StoreOp::create(*this, value, view, offsets);
+void ProgramBuilder::store(Value value, Value view, ValueRange offsets, ExchangeAttr through) {
+  StoreOp::create(*this, value, view, offsets, through);
 }
 
 void ProgramBuilder::scatter(Value value, Value view, Value indices, Value column) {

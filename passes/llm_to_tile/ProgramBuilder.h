@@ -112,7 +112,8 @@ public:
   mlir::Value iota(int64_t size);
   mlir::Value load(mlir::Value view, mlir::ValueRange offsets, llvm::ArrayRef<int64_t> shape);
   mlir::Value gather(mlir::Value view, mlir::Value indices, mlir::Value column = {}, int64_t columns = 0);
-  void store(mlir::Value value, mlir::Value view, mlir::ValueRange offsets);
+  /// `through`: how the elements are pushed to other ranks as well; null if they are not.
+  void store(mlir::Value value, mlir::Value view, mlir::ValueRange offsets, tile::ExchangeAttr through = {});
   void scatter(mlir::Value value, mlir::Value view, mlir::Value indices, mlir::Value column = {});
 
   /// `for i in [from, to) step s` with carried values; `body` returns the next ones.
@@ -166,6 +167,8 @@ mlir::LogicalResult convertSampleMerge(llm::GroupOp group, llm::SampleMergeOp op
                                        tile::ProgramOp &result);
 mlir::LogicalResult convertCollective(llm::GroupOp group, llm::CollectiveInterface op, ProgramBuilder &b,
                                       tile::ProgramOp &result);
+/// How the ranks exchange the rows that `op` sums or gathers; null after a diagnostic.
+tile::ExchangeAttr exchangeOf(llm::CollectiveInterface op, ProgramBuilder &b);
 mlir::LogicalResult convertGatherColumns(llm::GroupOp group, llm::GatherColumnsOp op, ProgramBuilder &b,
                                          tile::ProgramOp &result);
 mlir::LogicalResult convertSumOfSquares(llm::GroupOp group, llm::SumOfSquaresOp op, ProgramBuilder &b,

@@ -27,8 +27,7 @@ static LogicalResult requireOwnRows(Operation *op, Value value) {
                          << place.rowColumns << "; ranks exchange whole rows";
 }
 
-/// How the ranks exchange the rows of `op`; null after a diagnostic.
-static tile::ExchangeAttr exchangeOf(CollectiveInterface op, ProgramBuilder &b) {
+tile::ExchangeAttr inlay::exchangeOf(CollectiveInterface op, ProgramBuilder &b) {
   const StepShape &step = b.getStep();
   int64_t rows = Placement::of(op.getInput()).logitRows ? step.maxSequences : step.maxTokens;
   return tile::ExchangeAttr::getChecked([&] { return op->emitError(); }, b.getContext(), getRanks(op), rows);
@@ -66,7 +65,7 @@ static LogicalResult convertSum(GroupOp group, AllReduceOp op, ProgramBuilder &b
       if (&other != op && isa<RankedTensorType>(operand.getType()) && operand.getParentBlock() != op->getBlock())
         tiles[operand] = {loadResidual(operand, row, column, {rows, columns}, b), column};
   auto sum = tile::ReceiveSumOp::create(b, b.tileType({rows, columns}, type.getElementType()), input,
-                                        ValueRange{row, column}, exchange);
+                                        ValueRange{row, column}, exchange, op.getPushed());
   tiles[op.getResult()] = {b.toF32(sum), column};
   if (failed(emitEpilogueOps(group, op, tiles, row, b)))
     return failure();

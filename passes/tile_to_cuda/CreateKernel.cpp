@@ -81,7 +81,7 @@ FailureOr<cuda::KernelOp> inlay::createKernel(tile::ProgramOp program, OpBuilder
   }
   types.push_back(cuda::OpaqueType::get(context, cuda::kStepSizes));
   name("sizes");
-  if (tile::CollectiveOp::of(program) || tile::ReceiveSumOp::of(program)) {
+  if (tile::CollectiveOp::of(program) || tile::ReceiveSumOp::of(program) || tile::StoreOp::pushOf(program)) {
     types.push_back(cuda::PtrType::get(context, cuda::OpaqueType::get(context, "PeerTable"), cuda::Space::Global));
     name("peers", cuda::Provenance::Peer);
   }
@@ -106,7 +106,8 @@ FailureOr<cuda::KernelOp> inlay::createKernel(tile::ProgramOp program, OpBuilder
 void inlay::setTensorMaps(cuda::KernelOp kernel, ArrayRef<cuda::TensorMapAttr> maps) {
   kernel.setTensorMapsAttr(ArrayAttr::get(kernel.getContext(), SmallVector<Attribute>(maps.begin(), maps.end())));
   // The maps stand behind the pointers and before the step's sizes.
-  unsigned first = kernel.getNumArguments() - 1 - maps.size();
+  auto types = kernel.getArgumentTypes();
+  unsigned first = llvm::find_if(types, cuda::isTensorMap) - types.begin();
   for (auto [i, map] : llvm::enumerate(maps))
     if (Attribute provenance = kernel.getArgAttr(map.getArgument(), cuda::kProvenanceAttr))
       kernel.setArgAttr(first + i, cuda::kProvenanceAttr, provenance);

@@ -1,6 +1,7 @@
 //===- GenericExchange.cpp - tiles that are summed over ranks -------------===//
 //
-// tile.receive_sum by the functions of codegen/device/peers.h. Rounds begin at the op and end with the kernel.
+// tile.receive_sum by the functions of codegen/device/peers.h. Rounds begin at the op and end with the kernel. And what
+// a store pushes for the kernel of the sum that follows.
 //
 //===----------------------------------------------------------------------===//
 
@@ -8,6 +9,14 @@
 
 using namespace mlir;
 using namespace inlay;
+
+/// The bytes that a rank has of the rows of `view` in the step (i64).
+Value TileValues::slotOf(tile::ViewType view) {
+  Value rows = cuda::SizeOp::create(b, loc, b.getIndexType(), static_cast<int64_t>(*view.getExtent()));
+  auto name = NameLoc::get(b.getStringAttr("slot"), loc);
+  return mul(arith::IndexCastOp::create(b, name, b.getI64Type(), rows),
+             view.getShape()[1] * bytesOf(view.getElementType()));
+}
 
 LogicalResult GenericLowering::receiveSum(tile::ReceiveSumOp op) {
   Layout layout = registerLayout(op.getResult());
@@ -23,9 +32,7 @@ LogicalResult GenericLowering::receiveSum(tile::ReceiveSumOp op) {
                                      ValueRange{kernel.getBody().front().getArguments().back()})
                     .getResult();
   cuda::SetOp::create(b, loc, begun, round, ValueRange{});
-  int64_t rowBytes = view.getShape()[1] * bytesOf(type.getElementType());
-  Value rows = cuda::SizeOp::create(b, loc, b.getIndexType(), static_cast<int64_t>(*view.getExtent()));
-  Value slot = mul(arith::IndexCastOp::create(b, named("slot"), b.getI64Type(), rows), rowBytes);
+  Value slot = slotOf(view);
 
   int64_t width = tile::kExchangeWordBytes / bytesOf(type.getElementType());
   auto forPieces = [&](function_ref<void(Value, Value, Value)> body) {
@@ -35,20 +42,52 @@ LogicalResult GenericLowering::receiveSum(tile::ReceiveSumOp op) {
       body(reg, offset, inside);
     });
   };
-  Value holder = onlyOneHolder(layout);
-  forPieces([&](Value reg, Value offset, Value inside) {
-    Value isFirst = both(holder, inside);
-    call("push_piece", "peers.h", {round, address(own, reg), slot, offset, isFirst ? isFirst : always()});
-  });
+  if (!op.getPushed()) {
+    Value holder = onlyOneHolder(layout);
+    forPieces([&](Value reg, Value offset, Value inside) {
+      Value isFirst = both(holder, inside);
+      call("push_piece", "peers.h", {round, address(own, reg), slot, offset, isFirst ? isFirst : always()});
+    });
+  }
   call("clear_previous", "peers.h", {round});
   Value sum = local(layout.size(LayoutDim::Register), type.getElementType(), "sum");
   forPieces([&](Value reg, Value offset, Value inside) {
-    call("receive_piece", "peers.h", {round, address(sum, reg), address(own, reg), slot, offset, inside ? inside : always()});
+    call("receive_piece", "peers.h",
+         {round, address(sum, reg), address(own, reg), slot, offset, inside ? inside : always()});
   });
   define(op.getResult(), sum);
   mayStore = call("is_complete", "peers.h", {round}, b.getI1Type());
   exchange = Exchange{round, mul(slot, op.getExchange().getRanks())};
   return success();
+}
+
+/// Where threads read the table of a kernel that pushes: behind the loops and roles that compute the tile, so that it
+/// is on its way while the tile's parts are added, and not before earlier launches have ended. Null if nothing is
+/// pushed.
+Operation *GenericLowering::placeOfPushes() {
+  if (!push)
+    return nullptr;
+  Operation *op = program.getBody().front().findAncestorOpInBlock(*push.getOperation());
+  if (op->walk([](tile::DependOp) { return WalkResult::interrupt(); }).wasInterrupted())
+    return push;
+  auto isBehind = [](Operation *other) { return other->getNumRegions() > 0 || isa<tile::DependOp>(other); };
+  Operation *first = op;
+  while (Operation *before = first->getPrevNode()) {
+    if (isBehind(before))
+      return first;
+    first = before;
+  }
+  return op;
+}
+
+void GenericLowering::beginPushes() {
+  std::string ranks = "<" + std::to_string(push.getExchange()->getRanks()) + ">";
+  Type type = cuda::OpaqueType::get(b.getContext(), "Pushes" + ranks);
+  auto name = NameLoc::get(b.getStringAttr("pushes"), loc);
+  Value table = kernel.getBody().front().getArguments().back();
+  pushes = cuda::CallOp::create(b, name, type, "begin_pushes" + ranks, "peers.h",
+                                ValueRange{table, slotOf(push.getView().getType())})
+               .getResult();
 }
 
 /// All threads of the block have received their pieces; the last block to come here lets the next round begin.

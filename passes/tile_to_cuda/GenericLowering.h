@@ -57,6 +57,8 @@ private:
   // Sums over ranks.
   bool comesBeforeRanks(Operation *load);
   LogicalResult receiveSum(tile::ReceiveSumOp op);
+  Operation *placeOfPushes();
+  void beginPushes();
   void endExchange();
 
   // Parts of an online softmax.
@@ -107,6 +109,9 @@ private:
   };
   std::optional<Exchange> exchange;
   const tile::ReceiveSumOp receivedSum = tile::ReceiveSumOp::of(program); // null if the program has none
+  tile::StoreOp push = tile::StoreOp::pushOf(program);                    // null if the program pushes nothing
+  Operation *const pushesBegin = placeOfPushes(); // the op before which the threads read the table
+  Value pushes;                                   // a Pushes of peers.h
 
   llvm::DenseMap<Value, SharedTile> staged;
   MergeInbox inbox;

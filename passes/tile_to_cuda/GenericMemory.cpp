@@ -99,12 +99,16 @@ Value TileValues::loadArray(Operation *op) {
   return array;
 }
 
-LogicalResult TileValues::storeTile(Operation *op, Value value, Value view, ValueRange offsets, Value indices) {
+LogicalResult TileValues::storeTile(Operation *op, Value value, Value view, ValueRange offsets, Value indices,
+                                    Value pushes) {
   RankedTensorType type = tileType(value);
   Layout layout = registerLayout(value);
   if (isPulled(value))
     arrayOf(value);
   int64_t width = indices && type.getRank() == 1 ? 1 : vectorWidth(view, offsets.back(), layout, type.getShape());
+  constexpr int64_t wordBytes = 4;
+  if (int64_t bytes = width * bytesOf(type.getElementType()); pushes && bytes % wordBytes != 0)
+    return op->emitOpError() << "pushes pieces of " << bytes << " bytes, expected whole words of " << wordBytes;
   if (indices)
     prepare(indices);
   Value array = materialize(value, "stored");
@@ -117,8 +121,10 @@ LogicalResult TileValues::storeTile(Operation *op, Value value, Value view, Valu
     auto [offset, inside] = place(op, view, offsets, indices, layout, type.getShape(), reg);
     Value at = pointerAt(pointer, offset);
     Value present = both(both(holder, inside), mayStore);
-    call("store_vector<" + std::to_string(width) + ">", "tile.h",
-         {at, address(array, reg), present ? present : always()});
+    std::string vector = "<" + std::to_string(width) + ">";
+    call("store_vector" + vector, "tile.h", {at, address(array, reg), present ? present : always()});
+    if (pushes)
+      call("push_elements" + vector, "peers.h", {pushes, address(array, reg), offset, present ? present : always()});
   });
   return success();
 }

@@ -36,6 +36,8 @@ bool GenericLowering::comesBeforeRanks(Operation *load) {
 
 LogicalResult GenericLowering::lower(Operation *op) {
   loc = withoutNames(op->getLoc());
+  if (op == pushesBegin)
+    beginPushes();
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case([&](tile::ProgramIdOp id) {
         Value block = special(static_cast<cuda::Special>(static_cast<int>(cuda::Special::BlockX) + id.getDimension()));
@@ -84,7 +86,8 @@ LogicalResult GenericLowering::lower(Operation *op) {
       })
       .Case([&](tile::ReceiveSumOp sum) { return receiveSum(sum); })
       .Case([&](tile::StoreOp store) {
-        return storeTile(store, store.getValue(), store.getView(), store.getOffsets(), {});
+        return storeTile(store, store.getValue(), store.getView(), store.getOffsets(), {},
+                         store.getExchange() ? pushes : Value());
       })
       .Case([&](tile::ScatterOp scatter) {
         SmallVector<Value> offsets{Value()};

@@ -108,7 +108,10 @@ protected:
   std::pair<Value, Value> place(Operation *access, Value view, mlir::ValueRange offsets, Value indices,
                                 const Layout &layout, llvm::ArrayRef<int64_t> shape, Value reg);
   Value loadArray(Operation *op);
-  LogicalResult storeTile(Operation *op, Value value, Value view, mlir::ValueRange offsets, Value indices);
+  /// `pushes`: a Pushes of peers.h, to which the elements go as well; null: they are stored only.
+  LogicalResult storeTile(Operation *op, Value value, Value view, mlir::ValueRange offsets, Value indices,
+                          Value pushes = {});
+  Value slotOf(tile::ViewType view);
   Value loadSlice(mlir::tensor::ExtractSliceOp op);
   void loadParts(const KeptTile &tile, Value array, int64_t width, llvm::function_ref<Value(Value)> address);
   Value loadReduced(Value tile, const Layout &layout);

@@ -110,13 +110,21 @@ absl::Status VerifyCollective(const plan::Kernel &kernel, std::string_view targe
   return VerifyCollectiveCode(kernel, target, ranks);
 }
 
+// A kernel may push rows to the memory of other GPUs.
+absl::Status VerifyCode(const plan::Kernel &kernel, std::string_view target, uint32_t ranks) {
+  if (kernel.body_as_Code()->peers() && (target == "cpu" || ranks < 2 || ranks > kMaxExchangeRanks))
+    return BadPlan("'{}' pushes rows of {} ranks for the target {}, expected 2 to {} ranks of a GPU",
+                   kernel.name()->string_view(), ranks, target, kMaxExchangeRanks);
+  return absl::OkStatus();
+}
+
 absl::Status VerifyBody(const plan::Kernel &kernel, std::string_view target, uint32_t ranks) {
   std::string_view name = kernel.name()->string_view();
   if (kernel.body_type() == plan::KernelBody_NONE || !kernel.body())
     return BadPlan("kernel '{}' has no body", name);
   switch (kernel.body_type()) {
   case plan::KernelBody_Code:
-    return absl::OkStatus();
+    return VerifyCode(kernel, target, ranks);
   case plan::KernelBody_LibraryProduct:
     if (target == "cpu")
       return BadPlan("'{}' uses a library, which the target cpu does not support", name);

@@ -5,6 +5,7 @@
 #include "runtime/bundle/step_capacity.h"
 #include "runtime/bundle/verify_stages.h"
 
+#include <algorithm>
 #include <optional>
 
 namespace inlay {
@@ -227,6 +228,36 @@ absl::Status VerifyLaunch(const plan::Launch &launch, const plan::Entry &entry, 
         !status.ok())
       return status;
   }
+  return absl::OkStatus();
+}
+
+absl::Status VerifyPushes(const flatbuffers::Vector<flatbuffers::Offset<plan::Launch>> &launches,
+                          const plan::Target &target) {
+  const plan::Launch *pushing = nullptr;
+  auto name_of = [&](const plan::Launch &launch) {
+    return target.kernels()->Get(launch.kernel())->name()->string_view();
+  };
+  for (const plan::Launch *launch : launches) {
+    const plan::Kernel &kernel = *target.kernels()->Get(launch->kernel());
+    const plan::Code *code = kernel.body_as_Code();
+    const plan::Collective *collective = kernel.body_as_Collective();
+    const bool pushes = code && code->peers();
+    if (pushing && (pushes || collective)) {
+      // The sum receives the rows of its first argument.
+      auto is_summed = [&](const plan::Argument *argument) {
+        const plan::Argument &rows = *launch->arguments()->Get(0);
+        return argument->kind() == rows.kind() && argument->offset() == rows.offset();
+      };
+      const auto &arguments = *pushing->arguments();
+      if (!collective || !collective->epilogue() || std::none_of(arguments.begin(), arguments.end(), is_summed))
+        return BadPlan("a launch of '{}' follows one of '{}', which pushes rows, and does not sum them",
+                       name_of(*launch), name_of(*pushing));
+      pushing = nullptr;
+    }
+    pushing = pushes ? launch : pushing;
+  }
+  if (pushing)
+    return BadPlan("a launch of '{}' pushes rows that no launch sums", name_of(*pushing));
   return absl::OkStatus();
 }
 

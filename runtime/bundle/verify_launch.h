@@ -23,6 +23,11 @@ inline bool IsCountOf(const plan::Count &count, plan::Extent extent, uint32_t di
 absl::Status VerifyLaunch(const plan::Launch &launch, const plan::Entry &entry, const plan::Target &target,
                           const plan::Model &model);
 
+// Checks that each launch that pushes rows is followed by their sum over ranks, with no other exchange between them.
+// The launches are verified.
+absl::Status VerifyPushes(const flatbuffers::Vector<flatbuffers::Offset<plan::Launch>> &launches,
+                          const plan::Target &target);
+
 } // namespace inlay
 
 #endif // INLAY_RUNTIME_BUNDLE_VERIFY_LAUNCH_H_

@@ -223,11 +223,15 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Plan &plan) {
           return BadPlan("entry '{}' has a graph of {} rows, expected 1 to {}", entry->name()->string_view(), bucket,
                          entry->max_tokens());
     for (const auto *launches :
-         {entry->launches(), entry->gathers(), entry->penalties(), entry->sampling(), entry->part_sampling()})
-      if (launches)
-        for (const plan::Launch *launch : *launches)
-          if (absl::Status status = VerifyLaunch(*launch, *entry, target, model); !status.ok())
-            return status;
+         {entry->launches(), entry->gathers(), entry->penalties(), entry->sampling(), entry->part_sampling()}) {
+      if (!launches)
+        continue;
+      for (const plan::Launch *launch : *launches)
+        if (absl::Status status = VerifyLaunch(*launch, *entry, target, model); !status.ok())
+          return status;
+      if (absl::Status status = VerifyPushes(*launches, target); !status.ok())
+        return status;
+    }
   }
   return VerifyStageEntries(target, model);
 }

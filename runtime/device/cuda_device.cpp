@@ -340,8 +340,8 @@ public:
       const plan::Code &body = !collective ? *kernel->body_as_Code()
                                : exchanges ? *collective->code()
                                            : *collective->epilogue();
-      if (absl::Status status =
-              CheckParameters(function, *kernel, body, bundle.plan().step_sizes()->size(), exchanges, path);
+      if (absl::Status status = CheckParameters(function, *kernel, body, bundle.plan().step_sizes()->size(),
+                                                exchanges || body.peers(), path);
           !status.ok())
         return status;
       if (absl::Status status =
@@ -441,6 +441,7 @@ private:
     bool exchanges;                     // with peers; otherwise NCCL runs a collective, before `function`
 
     bool UsesNccl() const { return collective && !exchanges; }
+    bool TakesPeers() const { return exchanges || code->peers(); }
   };
 
   bool IsStuck() const { return rank_.gpus && rank_.gpus->IsStuck(); }
@@ -490,13 +491,13 @@ private:
 
   // Checks that the kernel's parameters have the sizes that the plan gives. Otherwise a launch would read beyond them.
   absl::Status CheckParameters(Function function, const plan::Kernel &kernel, const plan::Code &code, size_t step_sizes,
-                               bool exchanges, const std::string &path) const {
+                               bool takes_peers, const std::string &path) const {
     if (!api_.FunctionGetParameter)
       return absl::OkStatus();
     std::vector<size_t> expected(kernel.views() ? kernel.views()->size() : 0, sizeof(void *));
     expected.insert(expected.end(), code.tensor_maps(), sizeof(TensorMap));
     expected.push_back(step_sizes * sizeof(int32_t));
-    if (exchanges)
+    if (takes_peers)
       expected.push_back(sizeof table_);
     std::vector<size_t> found;
     size_t offset = 0, bytes = 0;
@@ -634,14 +635,14 @@ private:
       attribute.value.flag = 1;
     }
     // The parameters of a kernel: pointers, tensor maps, and then the sizes by value. A kernel that exchanges with
-    // peers also takes the table of its rank.
+    // peers also takes the table of its rank. One that only pushes rows takes null where a communicator sums them.
     std::vector<void *> parameters;
     for (void *const &argument : prepared.bound.arguments)
       parameters.push_back(const_cast<void **>(&argument));
     for (const TensorMap &map : prepared.maps)
       parameters.push_back(const_cast<TensorMap *>(&map));
     parameters.push_back(const_cast<int32_t *>(sizes.data()));
-    if (loaded.exchanges)
+    if (loaded.TakesPeers())
       parameters.push_back(&table_);
     return Check(api_.LaunchKernel(&config, loaded.function, parameters.data(), nullptr),
                  "launching " + loaded.kernel->name()->str());

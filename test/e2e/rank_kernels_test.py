@@ -8,15 +8,15 @@ import re
 import tools
 
 # Fixtures with the ranks of a bundle, and what the kernels call that exchange. In gemma2 and olmo2 a norm comes between a sum and
-# the residual; in the others the residual is added in the kernel of the sum.
-ONE_SHOT, GATHER, FUSED = "all_reduce_one_shot", "all_gather", "receive_piece"
+# the residual; in the others the residual is added in the kernel of the sum, and linear layers push their rows to it.
+ONE_SHOT, GATHER, FUSED, PUSHED = "all_reduce_one_shot", "all_gather", "receive_piece", "push_elements"
 FIXTURES = [
-    ("llama-gqa", 2, {FUSED, GATHER}),
-    ("llama-mqa", 4, {FUSED, GATHER}),
-    ("cohere", 2, {FUSED, GATHER}),
+    ("llama-gqa", 2, {FUSED, PUSHED, GATHER}),
+    ("llama-mqa", 4, {FUSED, PUSHED, GATHER}),
+    ("cohere", 2, {FUSED, PUSHED, GATHER}),
     ("gemma2", 2, {ONE_SHOT, GATHER}),
     ("olmo2", 2, {ONE_SHOT, GATHER}),
-    ("qwen2", 2, {FUSED, GATHER}),
+    ("qwen2", 2, {FUSED, PUSHED, GATHER}),
 ]
 
 
@@ -27,6 +27,8 @@ def test(t: tools.Tools, fixtures: pathlib.Path) -> None:
         found = set(re.findall(r"^ *(all_\w+)<%d>\(output1, activation0, peers, " % ranks, text, re.MULTILINE))
         if re.search(r"begin_round<%d>\(peers\)" % ranks, text):
             found |= set(re.findall(r"^ *(receive_piece)\(", text, re.MULTILINE))
+        if re.search(r"begin_pushes<%d>\(peers, " % ranks, text):
+            found |= set(re.findall(r"^ *(push_elements)<", text, re.MULTILINE))
         if found != expected:
             tools.fail(f"{name} on {ranks} ranks: expected calls of {expected}, found {found}")
         print(f"{name} on {ranks} ranks: {len(re.findall('PeerTable', text))} kernels of collectives")

@@ -127,6 +127,54 @@ TEST(CollectivePlanTest, EpiloguesFollowSumsWithCode) {
   EXPECT_THAT(PlanError(logits), HasSubstr("'k' has an epilogue, which only the code of AllReduce has"));
 }
 
+// Launches of two kernels: one that pushes rows of the first argument of the sum, and the sum, which has an epilogue.
+struct PushOptions {
+  std::vector<uint32_t> launches = {0, 1};
+  uint32_t ranks = 2;
+  uint64_t pushed_offset = 0;
+  bool has_epilogue = true;
+};
+
+std::string PushError(const PushOptions &options) {
+  flatbuffers::FlatBufferBuilder b;
+  std::vector weights{plan::CreateWeight(b, b.CreateString("w"), plan::DataType_F32, 1024, 0,
+                                         plan::CreateRecipe(b, CreateSources(b, {"a"}), 16, 16))};
+  std::vector<plan::View> views(2, plan::View(plan::Count(plan::Extent_Tokens, 1, 1), 64));
+  auto pushing = plan::CreateCode(b, 0, 0, 0, /*dependent_launch=*/true, 0, /*peers=*/true);
+  auto code = plan::CreateCode(b);
+  auto epilogue = options.has_epilogue ? plan::CreateCode(b) : flatbuffers::Offset<plan::Code>();
+  auto sum = plan::CreateCollective(b, plan::CollectiveOp_AllReduce, plan::Extent_Tokens, 16, plan::DataType_F32, 0, 0,
+                                    code, 512, epilogue);
+  std::vector kernels{plan::CreateKernelDirect(b, "linear", &views, plan::KernelBody_Code, pushing.Union()),
+                      plan::CreateKernelDirect(b, "sum", &views, plan::KernelBody_Collective, sum.Union())};
+  std::vector<plan::Count> grid{plan::Count(plan::Extent_One, 1, 1)};
+  std::vector<flatbuffers::Offset<plan::Launch>> launches;
+  for (uint32_t kernel : options.launches) {
+    std::vector arguments{
+        plan::CreateArgument(b, plan::BufferKind_Workspace, 0, kernel == 0 ? 512 : options.pushed_offset),
+        plan::CreateArgument(b, plan::BufferKind_Workspace, 0, kernel == 0 ? 0 : 256)};
+    launches.push_back(plan::CreateLaunchDirect(b, kernel, &arguments, &grid));
+  }
+  std::vector entries{plan::CreateEntryDirect(b, "mixed", plan::EntryKind_Mixed, 4, 4, 1, 1024, nullptr, &launches)};
+  std::string bytes =
+      FinishPlan(b, plan::CreateTargetDirect(b, "sm_90a", &kernels, &weights, &entries), {.ranks = options.ranks});
+  return std::string(VerifyPlan(*plan::GetPlan(bytes.data())).message());
+}
+
+TEST(CollectivePlanTest, PushedRowsAreSummedNext) {
+  EXPECT_EQ(PushError({}), "");
+  EXPECT_EQ(PushError({.launches = {0, 1, 1, 0, 1}}), "");
+  EXPECT_THAT(PushError({.launches = {1, 0}}), HasSubstr("a launch of 'linear' pushes rows that no launch sums"));
+  EXPECT_THAT(PushError({.launches = {0, 0, 1}}),
+              HasSubstr("a launch of 'linear' follows one of 'linear', which pushes rows, and does not sum them"));
+  EXPECT_THAT(PushError({.pushed_offset = 512 + 256}),
+              HasSubstr("a launch of 'sum' follows one of 'linear', which pushes rows, and does not sum them"));
+  EXPECT_THAT(PushError({.has_epilogue = false}),
+              HasSubstr("a launch of 'sum' follows one of 'linear', which pushes rows, and does not sum them"));
+  EXPECT_THAT(PushError({.launches = {0}, .ranks = 1}),
+              HasSubstr("'linear' pushes rows of 1 ranks for the target sm_90a, expected 2 to 8 ranks of a GPU"));
+}
+
 TEST(CollectivePlanTest, OneRankHasNone) {
   EXPECT_THAT(PlanError({.ranks = 1}), HasSubstr("'k' is a collective operation in a plan for one rank"));
 }

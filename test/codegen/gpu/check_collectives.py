@@ -6,7 +6,8 @@
     check_collectives.py gpu FOLDER [RANKS]             runs them on 2 or 4 GPUs of one host, with rounds and times
 
 Needs numpy; `gpu` needs libcuda and nvcc. All ranks must have the same bits: sums in float32 in the order of the ranks,
-rounded once. What follows a sum in its kernel (tile.receive_sum) must be the same as what its epilogue makes of the sum.
+rounded once. What follows a sum in its kernel (tile.receive_sum) must be the same as what its epilogue makes of the sum. A linear layer
+that pushes its rows (tile.store ... through) makes no difference to the sum of the rows that it stores.
 """
 
 import ctypes
@@ -19,14 +20,15 @@ import threading
 from typing import NamedTuple
 
 import emulation
-from check_kernels import from_bf16, np, tiles_of, to_bf16, translate
+from check_kernels import from_bf16, map_of, np, pack_atoms, tiles_of, to_bf16, translate
 
 POISON, ROUNDS = 0x80008000, 3
 
 
 class Case(NamedTuple):
     """One kernel, `step_exchange`: columns of a rank, of a row of the result, and the most rows of a step. `epilogue`: what follows
-    a sum, "residual" or "norm" (a residual, columns scaled by a weight plus 1, and sums of the squares of parts)."""
+    a sum, "residual" or "norm" (a residual, columns scaled by a weight plus 1, and sums of the squares of parts). `family`: of the
+    linear layer that computes and pushes the rows, `step_linear`; without one they are given."""
     ranks: int
     columns: int
     rows: int
@@ -35,6 +37,7 @@ class Case(NamedTuple):
     one_shot_bytes: int = 4096
     multiprocessors: int = 2
     epilogue: str = ""
+    family: str = ""
 
     def result_columns(self):
         return self.gathered or self.columns
@@ -69,6 +72,15 @@ SMALL = {
     "norm_2": Case(2, 192, 40, epilogue="norm"),
     "norm_8": Case(8, 64, 9, epilogue="norm"),
 }
+# Pushed by the linear layer: in pieces of each of its families, with parts of tiles at the end.
+SMALL |= {
+    "matvec_2": Case(2, 200, 1, epilogue="residual", family="matvec"),
+    "matvec_4": Case(4, 128, 7, epilogue="norm", family="matvec"),
+    "swap_ab_2": Case(2, 192, 40, epilogue="norm", family="swap_ab"),
+    "swap_ab_8": Case(8, 72, 20, epilogue="residual", family="swap_ab"),
+    "generic_3": Case(3, 136, 18, epilogue="residual", family="generic"),
+}
+LINEAR_COLUMNS = 320  # of the input of a linear layer
 NORM_PART = 64  # columns whose squares are summed
 # On GPUs: as the compiler makes them for an H200, by bytes of a rank.
 LARGE = {
@@ -95,6 +107,21 @@ def module(case):
                      f"\n      %squares = llm.sum_of_squares %v : ({x}) -> {parts}")
             values, types = "%v, %scaled, %squares", f"{x}, {x}, {parts}"
         body += f"\n      llm.yield {values} : {types}"
+    rows = f"""%x = llm.group "x" family("rows") -> {x} {{
+      %v = llm.embedding %ids, @table : (tensor<?xi32>) -> {x}
+      llm.yield %v : {x}
+    }}"""
+    packing = "" if case.family in ("", "generic") else "{packing = #llm<packing atom_8x64>}"
+    if case.family:
+        given = f"tensor<?x{LINEAR_COLUMNS}x{case.type}>"
+        rows = f"""%in = llm.group "x" family("rows") -> {given} {{
+      %v = llm.embedding %ids, @inputs : (tensor<?xi32>) -> {given}
+      llm.yield %v : {given}
+    }}
+    %x = llm.group "linear" family("{case.family}") -> {x} {{
+      %v = llm.linear %in, @weight : ({given}) -> {x}
+      llm.yield %v : {x}
+    }}"""
     costs = ("slots = 2, clustered_percent = 88, memory_bytes = 4400, cache_bytes = 5500, products = 2500, round_trip = 2500, "
              "cluster_wait = 500, streaming_rows = 8, scaled_columns = 2048, split_norm_rows = 256, prefill_rows = 128, "
              f"prefill_keys = 128, spread_sequences = 4, one_shot_pair_bytes = {case.one_shot_bytes}, "
@@ -105,12 +132,11 @@ def module(case):
 module attributes {{llm.model = {{max_model_len = 64 : i64}}, llm.ranks = {case.ranks} : i64, tile.target = #target}} {{
   llm.weight @table : tensor<8x{case.columns}x{case.type}> from ["table"]
   llm.weight @norm : tensor<{case.columns}x{case.type}> from ["norm"]
+  llm.weight @inputs : tensor<8x{LINEAR_COLUMNS}x{case.type}> from ["inputs"]
+  llm.weight @weight : tensor<{case.columns}x{LINEAR_COLUMNS}x{case.type}> from ["weight"] {packing}
   func.func @step(%ids: tensor<?xi32>, %batch: !llm.batch) -> {y}
       attributes {{llm.entry = {{kind = "mixed", max_tokens = {case.rows} : i64, max_sequences = 1 : i64}}}} {{
-    %x = llm.group "x" family("rows") -> {x} {{
-      %v = llm.embedding %ids, @table : (tensor<?xi32>) -> {x}
-      llm.yield %v : {x}
-    }}
+    {rows}
     %r = llm.group "r" family("rows") -> {x} {{
       %v = llm.embedding %ids, @table : (tensor<?xi32>) -> {x}
       llm.yield %v : {x}
@@ -128,7 +154,8 @@ def make(tools, folder, what):
     for name, case in (SMALL | LARGE).items():
         target = folder / name
         target.mkdir(parents=True, exist_ok=True)
-        pipeline = "builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a},cse)"
+        pipeline = ("builtin.module(func.func(llm-plan-buffers,llm-push-sums),convert-llm-to-tile{target=sm_90a},"
+                    "tile-select-schedule,cse)")
         translate(tools, target, tiles_of(tools, pipeline, module(case)), what)
         for other in target.glob("step_[xr].*"):
             other.unlink()
@@ -219,11 +246,33 @@ def aligned(bytes, fill):
     return result
 
 
+def random_linear(rng, case, rows):
+    """The weight of a linear layer, as its kernel takes it, and rows. Some products are so small that they are stored as
+    0.0 and -0.0."""
+    x = rng.standard_normal((rows, LINEAR_COLUMNS)).astype(np.float32)
+    weight = (rng.standard_normal((case.columns, LINEAR_COLUMNS)) * 0.06).astype(np.float32)
+    x[::2] *= 1e-20
+    weight[rng.random(case.columns) < 0.3] *= 1e-21
+    return to_bf16(weight) if case.family == "generic" else pack_atoms(to_bf16(weight)), to_bf16(x)
+
+
+class Step(NamedTuple):
+    """The rows of each rank, what is added to their sum, and what computes the rows, if a linear layer does."""
+    xs: list
+    others: Others | None
+    linears: list | None
+
+
+def random_step(rng, case, rows):
+    return Step([random_bits(rng, case, rows) for _ in range(case.ranks)], random_others(rng, case, rows),
+                [random_linear(rng, case, rows) for _ in range(case.ranks)] if case.family else None)
+
+
 class EmulatedRanks:
     """A thread and a copy of the kernel's library for each rank, with exchange memory that all of them write."""
 
     def __init__(self, compiler, folder, case, scratch):
-        names = ["step_exchange"] + (["step_exchange_epilogue"] if case.epilogue else [])
+        names = ["step_exchange"] + (["step_exchange_epilogue"] if case.epilogue else []) + (["step_linear"] if case.family else [])
         self.case, self.specs = case, {name: json.loads((folder / f"{name}.json").read_text()) for name in names}
         sources = {name: (folder / f"{name}.cu").read_text() for name in names}
         library = emulation.compile_kernels(compiler, sources, scratch / folder.name)
@@ -265,35 +314,58 @@ class EmulatedRanks:
         results += [filled(case.columns, x), filled(case.columns // NORM_PART, np.zeros(1, np.uint32))]
         return [copied(x), results[0], copied(others.weight), *results[1:]], results
 
-    def launch(self, rank, name, arguments, late, peers=None):
+    def launch(self, rank, name, arguments, rows, late, peers=None):
         spec = self.specs[name]
-        rows = len(arguments[0]) - (arguments[0] is arguments[1])
         sizes = [rows, 1, 1, 1, 0, 0]
         grid = [multiplier * -(-(sizes[size] if size < len(sizes) else 1) // divisor) for size, divisor, multiplier in spec["grid"]]
-        emulation.run(self.libraries[rank], name, [a.ctypes.data for a in arguments], sizes, grid, spec["block"], 1, spec["shared_bytes"],
-                      late=[emulation.LateWrite(a.ctypes.data, a.nbytes) for a in late], peers=peers)
+        maps = []
+        for described in spec["maps"]:
+            dims, strides, box, swizzle = map_of(described, sizes)
+            map = emulation.TensorMap(arguments[described[0]].ctypes.data, rank=len(dims), swizzle=swizzle)
+            map.dims[:len(dims)], map.strides[:len(dims)], map.box[:len(dims)] = dims, [2, *strides], box
+            maps.append(map)
+        emulation.run(self.libraries[rank], name, [a.ctypes.data for a in arguments], sizes, grid, spec["block"], spec["cluster"],
+                      spec["shared_bytes"], maps, [emulation.LateWrite(a.ctypes.data, a.nbytes) for a in late], peers)
 
-    def run(self, xs, others=None, in_place=False, absent=()):
-        """One round, without the ranks `absent`: the results of each rank."""
-        buffers = [self.buffers(x, others, in_place) for x in xs]
+    def multiply(self, rank, linear, y, pushes=True):
+        """y = the product of the linear layer, which `pushes` it to the other ranks."""
+        table, arguments = self.tables[rank], []
+        for given in linear:
+            arguments.append(aligned(given.nbytes, 0).view(given.dtype).reshape(given.shape))
+            arguments[-1][...] = given
+        self.launch(rank, "step_linear", [*arguments, y], len(y), [np.frombuffer(table, np.uint8), arguments[1]],
+                    ctypes.addressof(table) if pushes else 0)
+
+    def run(self, xs, others=None, in_place=False, absent=(), linears=None):
+        """One round, without the ranks `absent`: the results of each rank. `linears`: what computes `xs`."""
+        return self.run_rounds([Step(xs, others, linears)], in_place, absent)[0]
+
+    def run_rounds(self, steps, in_place=False, absent=()):
+        """Rounds that follow each other on each rank, which waits for the others in its kernels only."""
+        buffers = [[self.buffers(x, step.others, in_place) for x in step.xs] for step in steps]
 
         def run_rank(rank):
-            table, (arguments, results) = self.tables[rank], buffers[rank]
-            # Earlier launches write the rows, the residual, and the table at its end.
-            late = [np.frombuffer(table, np.uint8), arguments[0][:len(xs[rank])]] + ([results[0]] if others else [])
-            self.launch(rank, "step_exchange", arguments, late, ctypes.addressof(table))
+            table = self.tables[rank]
+            for (xs, others, linears), of_ranks in zip(steps, buffers):
+                arguments, results = of_ranks[rank]
+                if linears:
+                    self.multiply(rank, linears[rank], arguments[0])
+                    xs[rank][...] = arguments[0]
+                # Earlier launches write the rows, the residual, and the table at its end.
+                late = [np.frombuffer(table, np.uint8), arguments[0][:len(xs[rank])]] + ([results[0]] if others else [])
+                self.launch(rank, "step_exchange", arguments, len(xs[rank]), late, ctypes.addressof(table))
 
         threads = [threading.Thread(target=run_rank, args=(rank,)) for rank in range(self.case.ranks) if rank not in absent]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        return [results for _, results in buffers]
+        return [[results for _, results in of_ranks] for of_ranks in buffers]
 
     def run_epilogue(self, total, others):
         """The results of the epilogue, where a communicator has computed the sum."""
         arguments, results = self.buffers(total, others, in_place=False)
-        self.launch(0, "step_exchange_epilogue", arguments, [arguments[0], results[0]])
+        self.launch(0, "step_exchange_epilogue", arguments, len(total), [arguments[0], results[0]])
         return results
 
     def is_clear(self, round):
@@ -308,9 +380,10 @@ def check_emulated(compiler, folder):
             rng, ranks = np.random.default_rng(3), EmulatedRanks(compiler, folder / name, case, pathlib.Path(scratch))
             sizes = [1, case.rows, 2, case.rows // 2, 1, case.rows, case.rows - 1, 3]
             for round, rows in enumerate(max(1, min(rows, case.rows)) for rows in sizes):
-                xs, others = [random_bits(rng, case, rows) for _ in range(case.ranks)], random_others(rng, case, rows)
+                xs, others, linears = random_step(rng, case, rows)
                 in_place = round % 2 == 1 and not case.gathered and not case.epilogue
-                results, wanted = ranks.run(xs, others, in_place), results_of(case, xs, others)
+                results = ranks.run(xs, others, in_place, linears=linears)
+                wanted = results_of(case, xs, others)
                 guards = sum(int((y[rows].view(np.uint8) != 7).sum()) for of_rank in results for y in of_rank)
                 yield (f"{name}, round {round}: {rows} rows{' in place' if in_place else ''}",
                        guards + sum(count_wrong(y[:rows], w) for of_rank in results for y, w in zip(of_rank, wanted)))
@@ -321,15 +394,31 @@ def check_emulated(compiler, folder):
                 yield f"{name}, round {round}: buffers of other rounds", int(not ranks.is_clear(round))
                 yield (f"{name}, round {round}: tables",
                        sum((t.round, t.arrived, t.failed) != (round + 1, 0, 0) or 16 * t.previous_words > ranks.round_bytes for t in ranks.tables))
+            rounds = len(sizes)
+            if case.family:
+                yield f"{name}: elements of a linear layer that are -0.0", int(not (xs[0] == 0x8000).any())
+                y, before = ranks.buffers(xs[0], others, in_place=False)[0][0], ranks.exchange[1].copy()
+                ranks.multiply(0, linears[0], y, pushes=False)
+                ranks.tables[0].failed = 1
+                ranks.multiply(0, linears[0], y)
+                ranks.tables[0].failed = 0
+                yield (f"{name}: rows without peers and after a failure",
+                       int((y != xs[0]).sum()) + int((ranks.exchange[1] != before).sum()))
+                steps = [random_step(rng, case, int(rng.integers(1, case.rows + 1))) for _ in range(10)]
+                found, rounds = ranks.run_rounds(steps), rounds + len(steps)
+                yield (f"{name}: {len(steps)} rounds that follow each other",
+                       sum(count_wrong(y[:len(w)], w) for step, of_step in zip(steps, found) for of_rank in of_step
+                           for y, w in zip(of_rank, results_of(case, step.xs, step.others))))
+                yield f"{name}: buffers after these rounds", int(not ranks.is_clear(rounds - 1))
             # The last rank that has something to send does not come.
             last = (-(-case.gathered // case.columns) if case.gathered else case.ranks) - 1
             for table in ranks.tables:
                 table.timeout_ns = 20 * 10**6
-            ranks.run(xs, others, absent=[last])
+            ranks.run(xs, others, absent=[last], linears=linears)
             yield (f"{name}: a rank that does not come",
-                   sum((t.failed, t.failed_round) != (last + 1, len(sizes)) for t in ranks.tables if t.rank != last))
+                   sum((t.failed, t.failed_round) != (last + 1, rounds) for t in ranks.tables if t.rank != last))
             ranks.tables[last].failed = 1
-            before, results = ranks.buffers(xs[0], others, in_place=False)[1], ranks.run(xs, others)
+            before, results = ranks.buffers(xs[0], others, in_place=False)[1], ranks.run(xs, others, linears=linears)
             yield (f"{name}: rounds after a failure write nothing",
                    sum(int((y != b).sum()) for of_rank in results for y, b in zip(of_rank, before)))
 

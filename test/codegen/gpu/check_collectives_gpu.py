@@ -10,8 +10,9 @@ import subprocess
 import tempfile
 import threading
 
-from check_collectives import (LARGE, POISON, ROUNDS, SMALL, PeerTable, count_wrong, np, random_bits, random_others,
+from check_collectives import (LARGE, POISON, ROUNDS, SMALL, PeerTable, count_wrong, np, random_bits, random_linear, random_others,
                                results_of)
+from check_kernels import encode_map, map_of
 
 NODES, REPLAYS = 100, 1000  # rounds of the test with delays
 TIMED, REPEATS = 60, 20
@@ -47,6 +48,10 @@ class LaunchConfig(ctypes.Structure):
 DEPENDENT = LaunchAttribute(6, 0, (1,))  # CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
 
 
+def cluster_of(blocks):
+    return LaunchAttribute(4, 0, (blocks, 1, 1))  # CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
+
+
 class Driver:
     """libcuda; calls fail with an exception."""
 
@@ -55,7 +60,9 @@ class Driver:
         self("cuInit", 0)
 
     def __call__(self, name, *arguments):
-        status = getattr(self.cuda, name)(*arguments)
+        self.check(getattr(self.cuda, name)(*arguments), name)
+
+    def check(self, status, name="the driver"):
         if status != 0:
             text = ctypes.c_char_p()
             self.cuda.cuGetErrorName(status, ctypes.byref(text))
@@ -87,13 +94,14 @@ class Rank:
         module = self.driver.made("cuModuleLoadData", ctypes.c_void_p, image)
         return self.driver.made("cuModuleGetFunction", ctypes.c_void_p, module, name.encode())
 
-    def kernel(self, folder):
-        """The kernel of a case, with its grid, block and shared memory."""
-        if folder not in self.functions:
-            spec = json.loads((folder / "step_exchange.json").read_text())
-            function = self.load((folder / "step_exchange.cubin").read_bytes(), "step_exchange")
-            self.functions[folder] = function, spec["grid"], spec["block"], spec["shared_bytes"]
-        return self.functions[folder]
+    def kernel(self, folder, name):
+        """A kernel of a case, and its description."""
+        if (folder, name) not in self.functions:
+            spec = json.loads((folder / f"{name}.json").read_text())
+            function = self.load((folder / f"{name}.cubin").read_bytes(), name)
+            self.driver("cuFuncSetAttribute", function, 8, spec["shared_bytes"])  # MAX_DYNAMIC_SHARED_SIZE_BYTES
+            self.functions[folder, name] = function, spec
+        return self.functions[folder, name]
 
     def allocate(self, bytes):
         return self.driver.made("cuMemAlloc_v2", ctypes.c_uint64, ctypes.c_size_t(bytes))
@@ -108,16 +116,19 @@ class Rank:
         self.driver("cuMemcpyDtoH_v2", result.ctypes.data_as(ctypes.c_void_p), pointer, ctypes.c_size_t(result.nbytes))
         return result
 
-    def launch(self, function, grid, block, arguments, shared_bytes=0):
-        config = LaunchConfig(tuple([*grid, 1, 1][:3]), (block, 1, 1), shared_bytes, self.stream, ctypes.pointer(DEPENDENT), 1)
+    def launch(self, function, grid, block, arguments, shared_bytes=0, cluster=1):
+        attributes = [DEPENDENT] + ([cluster_of(cluster)] if cluster > 1 else [])
+        config = LaunchConfig(tuple([*grid, 1, 1][:3]), (block, 1, 1), shared_bytes, self.stream,
+                              (LaunchAttribute * len(attributes))(*attributes), len(attributes))
         pointers = (ctypes.c_void_p * len(arguments))(*[ctypes.cast(ctypes.pointer(a), ctypes.c_void_p) for a in arguments])
         self.driver("cuLaunchKernelEx", ctypes.byref(config), function, pointers, None)
 
-    def exchange(self, folder, pointers, rows):
-        function, grid, block, shared_bytes = self.kernel(folder)
+    def run(self, folder, name, pointers, rows, table):
+        function, spec = self.kernel(folder, name)
         sizes = [rows, 1, 1, 1, 0, 0]
-        blocks = [multiplier * -(-[*sizes, 1][size] // divisor) for size, divisor, multiplier in grid]
-        self.launch(function, blocks, block, [*pointers, (ctypes.c_int * 6)(*sizes), self.table], shared_bytes)
+        grid = [multiplier * -(-[*sizes, 1][size] // divisor) for size, divisor, multiplier in spec["grid"]]
+        maps = [encode_map(self.driver.cuda, self.driver.check, pointers[described[0]], *map_of(described, sizes)) for described in spec["maps"]]
+        self.launch(function, grid, spec["block"], [*pointers, *maps, (ctypes.c_int * 6)(*sizes), table], spec["shared_bytes"], spec["cluster"])
 
     def capture(self, enqueue):
         self.driver("cuStreamBeginCapture_v2", self.stream, 1)
@@ -182,13 +193,26 @@ class Step:
 
     def __init__(self, ranks, folder, case, rows, rng):
         xs, others = [random_bits(rng, case, rows) for _ in ranks.ranks], random_others(rng, case, rows)
+        linears = [random_linear(rng, case, rows) for _ in ranks.ranks]
+        self.linears = None
+
+        def multiply(i, rank):
+            """The rows that a linear layer computes, without pushing them."""
+            weight, x = (rank.upload(array) for array in linears[i])
+            y = rank.upload(np.full_like(xs[i], 0xFFFF))
+            rank.run(folder, "step_linear", [weight, x, y], rows, ctypes.c_uint64(0))
+            rank.driver("cuCtxSynchronize")
+            return [weight, x], rank.download(y, xs[i])
+
+        if case.family:
+            self.linears, xs = zip(*ranks.together(multiply))
         self.folder, self.rows, self.wanted = folder, rows, results_of(case, xs, others)
         words = np.zeros(-(-self.wanted[0].nbytes // 4) * 4, np.uint8)
         words[:self.wanted[0].nbytes] = self.wanted[0].reshape(-1).view(np.uint8)
         self.words = self.wanted[0].nbytes // 4  # that the GPU compares
 
         def place(i, rank):
-            rank.kernel(folder)  # no module may be loaded while launches are captured
+            rank.kernel(folder, "step_exchange")  # no module may be loaded while launches are captured
             results = [rank.upload(np.full(-(-w.nbytes // 4) * 4, 0xFF, np.uint8)) for w in self.wanted]
             residual = [rank.upload(others.residual)] if others else []
             weight = [rank.upload(others.weight)] if case.epilogue == "norm" else []
@@ -203,7 +227,10 @@ class Step:
         self.enqueue_alone(i, rank)
 
     def enqueue_alone(self, i, rank):
-        rank.exchange(self.folder, self.places[i][0], self.rows)
+        arguments = self.places[i][0]
+        if self.linears:
+            rank.run(self.folder, "step_linear", [*self.linears[i], arguments[0]], self.rows, rank.table)
+        rank.run(self.folder, "step_exchange", arguments, self.rows, rank.table)
 
     def enqueue_check(self, i, rank, delay):
         _, results, _, wanted = self.places[i]

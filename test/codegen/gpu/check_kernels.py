@@ -73,6 +73,17 @@ def map_of(spec, sizes):
     return dims[:-1] + [dims[-1] * (sizes[extent] if extent >= 0 else 1)], strides, box, swizzle
 
 
+def encode_map(cuda, check, pointer, dims, strides, box, swizzle):
+    """A tensor map of 16-bit elements (bfloat16), 64 bytes aligned. `check` takes the status of a call of `cuda`."""
+    raw = ctypes.create_string_buffer(192)
+    map = (ctypes.c_char * 128).from_buffer(raw, -ctypes.addressof(raw) % 64)
+    rank = len(dims)
+    check(cuda.cuTensorMapEncodeTiled(
+        map, 9, ctypes.c_uint(rank), pointer, (ctypes.c_uint64 * rank)(*dims), (ctypes.c_uint64 * max(rank - 1, 1))(*strides),
+        (ctypes.c_uint32 * rank)(*box), (ctypes.c_uint32 * rank)(*[1] * rank), 0, {0: 0, 32: 1, 64: 2, 128: 3}[swizzle], 3, 0))
+    return map
+
+
 class Gpu:
     def __init__(self):
         self.cuda = ctypes.CDLL("libcuda.so.1")
@@ -88,15 +99,8 @@ class Gpu:
             self.cuda.cuGetErrorName(status, ctypes.byref(name))
             raise RuntimeError(f"CUDA driver: {name.value.decode() if name.value else status}")
 
-    def encode(self, pointer, dims, strides, box, swizzle):
-        """A tensor map of 16-bit elements (bfloat16), 64 bytes aligned."""
-        raw = ctypes.create_string_buffer(192)
-        map = (ctypes.c_char * 128).from_buffer(raw, -ctypes.addressof(raw) % 64)
-        rank = len(dims)
-        self.check(self.cuda.cuTensorMapEncodeTiled(
-            map, 9, ctypes.c_uint(rank), pointer, (ctypes.c_uint64 * rank)(*dims), (ctypes.c_uint64 * max(rank - 1, 1))(*strides),
-            (ctypes.c_uint32 * rank)(*box), (ctypes.c_uint32 * rank)(*[1] * rank), 0, {0: 0, 32: 1, 64: 2, 128: 3}[swizzle], 3, 0))
-        return map
+    def encode(self, pointer, *described):
+        return encode_map(self.cuda, self.check, pointer, *described)
 
     def launch(self, folder, name, arrays, sizes, repeat=0, late=()):
         """Launches a kernel on copies of `arrays`; returns them as they are afterwards, and the time in µs."""

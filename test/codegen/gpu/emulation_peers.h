@@ -1,6 +1,6 @@
 // Memory that several ranks write, for emulation.h: peer_access.h in plain C++. Each rank is a thread of the host with
-// a copy of the library of its own, because the state of the emulation is static. Words of 16 bytes arrive in pieces,
-// in any order and late.
+// a copy of the library of its own, because the state of the emulation is static. Words of up to 16 bytes arrive in
+// pieces, in any order and late.
 #include "emulation_async.h"
 
 #include <chrono>
@@ -19,18 +19,18 @@ static void letOthersRun() {
     std::this_thread::yield();
   yield();
 }
-static void push_words(void *to, uint4 words) {
-  if (reinterpret_cast<uintptr_t>(to) % 16 != 0)
+template <int count> static void push_words(void *to, const unsigned (&words)[count]) {
+  if (reinterpret_cast<uintptr_t>(to) % sizeof words != 0)
     fail("a push that is not aligned");
-  const unsigned values[] = {words.x, words.y, words.z, words.w};
   unsigned first = randomNumber();
-  for (unsigned i = 0; i < 4; ++i) {
-    unsigned word = (first + i) % 4;
-    __atomic_store_n(static_cast<unsigned *>(to) + word, values[word], __ATOMIC_RELAXED);
+  for (unsigned i = 0; i < count; ++i) {
+    unsigned word = (first + i) % count;
+    __atomic_store_n(static_cast<unsigned *>(to) + word, words[word], __ATOMIC_RELAXED);
     if (randomNumber() % 32 == 0)
       letOthersRun();
   }
 }
+static void push_words(void *to, uint4 words) { push_words(to, {words.x, words.y, words.z, words.w}); }
 static uint4 poll_words(const void *from) {
   if (reinterpret_cast<uintptr_t>(from) % 16 != 0)
     fail("a poll that is not aligned");

@@ -289,6 +289,46 @@ tile.program @sum_of_the_second(%y: !tile.view<?x8xf32, activation, tokens>, %x:
 
 // -----
 
+tile.program @push_of_a_row(%x: !tile.view<8xf32, activation>, %y: !tile.view<8xf32, output>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %t = tile.load %x[%c0] : !tile.view<8xf32, activation> -> tensor<8xf32>
+  // expected-error @+1 {{pushes rows of the step, found '!tile.view<8xf32, output>'}}
+  tile.store %t, %y[%c0] through <ranks = 2, rows = 4> : tensor<8xf32>, !tile.view<8xf32, output>
+}
+
+// -----
+
+tile.program @push_of_codes(%x: !tile.view<?x16xi8, activation, tokens>, %y: !tile.view<?x16xi8, output, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %t = tile.load %x[%c0, %c0] : !tile.view<?x16xi8, activation, tokens> -> tensor<4x16xi8>
+  // expected-error @+1 {{pushes 'i8', expected f32, f16 or bf16}}
+  tile.store %t, %y[%c0, %c0] through <ranks = 2, rows = 4> : tensor<4x16xi8>, !tile.view<?x16xi8, output, tokens>
+}
+
+// -----
+
+tile.program @push_of_odd_rows(%x: !tile.view<?x6xf32, activation, tokens>, %y: !tile.view<?x6xf32, output, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %t = tile.load %x[%c0, %c0] : !tile.view<?x6xf32, activation, tokens> -> tensor<4x8xf32>
+  // expected-error @+1 {{pushes rows of 24 bytes, expected a multiple of 16}}
+  tile.store %t, %y[%c0, %c0] through <ranks = 2, rows = 4> : tensor<4x8xf32>, !tile.view<?x6xf32, output, tokens>
+}
+
+// -----
+
+tile.program @push_in_a_round(%x: !tile.view<?x8xf32, activation, tokens>, %y: !tile.view<?x8xf32, output, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %s = tile.receive_sum %x[%c0, %c0] through <ranks = 2, rows = 4> : !tile.view<?x8xf32, activation, tokens> -> tensor<4x8xf32>
+  // expected-error @+1 {{pushes rows in a program that sums others, whose round has not ended}}
+  tile.store %s, %y[%c0, %c0] through <ranks = 2, rows = 4> : tensor<4x8xf32>, !tile.view<?x8xf32, output, tokens>
+}
+
+// -----
+
 tile.program @sum_of_what_is_written(%x: !tile.view<?x8xf32, activation, tokens>)
     grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
   %c0 = arith.constant 0 : index

@@ -1,0 +1,38 @@
+// RUN: inlay-translate --tile-to-cuda %s | FileCheck %s
+// What a kernel stores and pushes, and the kernel of the sum, which only receives. The table is read when earlier
+// launches have ended. One of the threads that hold the same elements pushes them.
+!x = !tile.view<?x64xbf16, activation, tokens>
+!y = !tile.view<?x64xbf16, output, tokens>
+!r = !tile.view<?x64xbf16, state, tokens>
+
+// CHECK-LABEL: twice(bfloat16 *activation0, bfloat16 *output1, StepSizes sizes, PeerTable *peers)
+// CHECK: const bool [[FIRST:[a-z0-9]+]] = ((warp & 3) == 0) & ({{.*}} < sizes.v[0]);
+// CHECK: depend();
+// CHECK: const Pushes<4> pushes = begin_pushes<4>(peers, slot * 128ll);
+// CHECK-NEXT: store_vector<8>(output1 + [[AT:[a-z0-9]+]], {{.*}}, [[FIRST]]);
+// CHECK-NEXT: push_elements<8>(pushes, {{.*}}, [[AT]], [[FIRST]]);
+tile.program @twice(%x: !x, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (s0 ceildiv 4)> {
+  %i = tile.program_id 0
+  %c4 = arith.constant 4 : index
+  %c0 = arith.constant 0 : index
+  %row = arith.muli %i, %c4 : index
+  %a = tile.load %x[%row, %c0] : !x -> tensor<4x64xbf16>
+  %b = arith.addf %a, %a : tensor<4x64xbf16>
+  tile.store %b, %y[%row, %c0] through <ranks = 4, rows = 8> : tensor<4x64xbf16>, !y
+}
+
+// CHECK-LABEL: received(bfloat16 *activation0, bfloat16 *state1, StepSizes sizes, PeerTable *peers)
+// CHECK: begin_round<4>(peers)
+// CHECK-NOT: push
+// CHECK: clear_previous(round);
+// CHECK-NEXT: receive_piece(round,
+// CHECK: end_round(round, {{.*}} * 4ll);
+// CHECK-LABEL: received_epilogue(
+tile.program @received(%x: !x, %r: !r) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (s0 ceildiv 4)> {
+  %i = tile.program_id 0
+  %c4 = arith.constant 4 : index
+  %c0 = arith.constant 0 : index
+  %row = arith.muli %i, %c4 : index
+  %sum = tile.receive_sum %x[%row, %c0] through <ranks = 4, rows = 8> pushed : !x -> tensor<4x64xbf16>
+  tile.store %sum, %r[%row, %c0] : tensor<4x64xbf16>, !r
+}
