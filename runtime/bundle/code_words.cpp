@@ -8,7 +8,7 @@
 namespace inlay {
 namespace {
 
-using Words = std::array<uint32_t, kCodesOfWord>;
+using Bytes16 = uint8_t __attribute__((vector_size(16)));
 
 // Exchanges the bits of `mask` of b with the same bits of a, `shift` higher.
 void Exchange(uint32_t &a, uint32_t &b, int shift, uint32_t mask) {
@@ -17,15 +17,28 @@ void Exchange(uint32_t &a, uint32_t &b, int shift, uint32_t mask) {
   a ^= difference << shift;
 }
 
-// Field f of word w becomes field w of word f: quarters of the square of 8 x 8 fields are exchanged, then quarters of
-// these (Warren, Hacker's Delight, 7-3).
-void Transpose(Words &words) {
-  for (size_t w = 0; w < 4; ++w)
-    Exchange(words[w], words[w + 4], 16, 0x0000ffff);
-  for (size_t w : {0, 1, 4, 5})
-    Exchange(words[w], words[w + 2], 8, 0x00ff00ff);
-  for (size_t w : {0, 2, 4, 6})
-    Exchange(words[w], words[w + 1], 4, 0x0f0f0f0f);
+// Transposes squares of 8 lines, square w in words w of the lines: field f of line k becomes field k of line f.
+// Quarters of the 8 x 8 fields are exchanged, then quarters of these (Warren, Hacker's Delight, 7-3). The lines do not
+// overlap, so that the compiler turns the loop into vectors.
+void TransposeLines(uint32_t *__restrict l0, uint32_t *__restrict l1, uint32_t *__restrict l2, uint32_t *__restrict l3,
+                    uint32_t *__restrict l4, uint32_t *__restrict l5, uint32_t *__restrict l6, uint32_t *__restrict l7,
+                    uint64_t words) {
+  for (uint64_t w = 0; w < words; ++w) {
+    uint32_t a = l0[w], b = l1[w], c = l2[w], d = l3[w], e = l4[w], f = l5[w], g = l6[w], h = l7[w];
+    Exchange(a, e, 16, 0x0000ffff);
+    Exchange(b, f, 16, 0x0000ffff);
+    Exchange(c, g, 16, 0x0000ffff);
+    Exchange(d, h, 16, 0x0000ffff);
+    Exchange(a, c, 8, 0x00ff00ff);
+    Exchange(b, d, 8, 0x00ff00ff);
+    Exchange(e, g, 8, 0x00ff00ff);
+    Exchange(f, h, 8, 0x00ff00ff);
+    Exchange(a, b, 4, 0x0f0f0f0f);
+    Exchange(c, d, 4, 0x0f0f0f0f);
+    Exchange(e, f, 4, 0x0f0f0f0f);
+    Exchange(g, h, 4, 0x0f0f0f0f);
+    l0[w] = a, l1[w] = b, l2[w] = c, l3[w] = d, l4[w] = e, l5[w] = f, l6[w] = g, l7[w] = h;
+  }
 }
 
 } // namespace
@@ -69,19 +82,19 @@ absl::Status ReadCodeWords(const SourceRows &rows,
         out[r * width + i] = lines[i * words + r];
     return absl::OkStatus();
   }
-  std::array<uint64_t, kCodesOfWord> field_of;
-  for (uint32_t i = 0; i < field_of.size(); ++i)
-    field_of[i] = rows.fields().Shift(i) / 4;
-  for (uint64_t w = 0; w < words; ++w)
-    for (uint64_t i = 0; i < width; ++i) {
-      Words square;
-      for (uint64_t k = 0; k < kCodesOfWord; ++k)
-        square[k] = lines[(i * kCodesOfWord + k) * words + w];
-      Transpose(square);
-      for (uint64_t r = 0; r < kCodesOfWord; ++r)
-        if (uint64_t to = (first + w) * kCodesOfWord + r - row; to < count) // wraps below `row`
-          out[to * width + i] = square[field_of[r]];
-    }
+  // Line f of a transposed square has the row whose field is the f-th.
+  std::array<uint64_t, kCodesOfWord> row_of;
+  for (uint32_t r = 0; r < row_of.size(); ++r)
+    row_of[rows.fields().Shift(r) / 4] = r;
+  for (uint64_t i = 0; i < width; ++i) {
+    uint32_t *square = &lines[i * kCodesOfWord * words];
+    TransposeLines(square, square + words, square + 2 * words, square + 3 * words, square + 4 * words,
+                   square + 5 * words, square + 6 * words, square + 7 * words, words);
+    for (uint64_t f = 0; f < kCodesOfWord; ++f)
+      for (uint64_t w = 0; w < words; ++w)
+        if (uint64_t to = (first + w) * kCodesOfWord + row_of[f] - row; to < count) // wraps below `row`
+          out[to * width + i] = square[f * words + w];
+  }
   return absl::OkStatus();
 }
 
@@ -94,10 +107,12 @@ void PackCodeWords(const uint32_t *words, uint64_t row, std::byte *unit) {
     const uint32_t fields[] = {(words[0] & kLow) | (words[1] & kLow) << 4, (words[2] & kLow) | (words[3] & kLow) << 4,
                                (words[0] >> 4 & kLow) | (words[1] & ~kLow),
                                (words[2] >> 4 & kLow) | (words[3] & ~kLow)};
-    std::array<uint32_t, kPieceWords> piece = {};
-    for (uint32_t t = 0; t < kPieceWords; ++t)
-      for (uint32_t f = 0; f < 4; ++f)
-        piece[t] |= (fields[f] >> 8 * t & 0xff) << 8 * f;
+    // Word t has bytes t of the four.
+    std::array<uint32_t, kPieceWords> piece;
+    Bytes16 bytes;
+    std::memcpy(&bytes, fields, sizeof bytes);
+    bytes = __builtin_shufflevector(bytes, bytes, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    std::memcpy(piece.data(), &bytes, sizeof bytes);
     std::memcpy(unit + row * kRowBytes + (p ^ swizzle) * kPieceBytes, piece.data(), kPieceBytes);
   }
 }
