@@ -240,10 +240,9 @@ absl::StatusOr<Results> LaunchTimer::Compute(const plan::Launch &launch, std::sp
   BoundLaunch bound = Bind(launch, /*copy=*/0);
   std::vector<ResultRange> ranges = ResultsOf(bound, *target_.kernels()->Get(launch.kernel()), sizes, types);
   // Floats of 32 bits are scales or sums of squares, which are positive.
-  const std::vector<float> ones(size_t{1} << 20, 1.0f);
   for (const ResultRange &range : ranges) {
     WeightSink::Repetition part{range.address, range.bytes, 0};
-    std::span<const std::byte> pattern = std::as_bytes(std::span(ones));
+    std::span<const std::byte> pattern = std::as_bytes(std::span(ones_));
     if (range.type != plan::DataType_F32)
       pattern = NoiseOf(range.type);
     if (absl::Status status = device_.Repeat({&part, 1}, pattern); !status.ok())

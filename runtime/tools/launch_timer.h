@@ -90,6 +90,7 @@ private:
   uint64_t caches_bytes_ = 0; // in all
   uint64_t cache_bytes_ = 0;  // of the keys of a layer in the step that was written last
   std::map<plan::DataType, std::vector<std::byte>> noise_;
+  const std::vector<float> ones_ = std::vector<float>(size_t{1} << 20, 1.0f);
 };
 
 } // namespace inlay::tools

@@ -14,6 +14,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "passes/llm/Passes.h"
 #include "runtime/support/files.h"
+#include "test/compiler/EvaluatePrompt.h"
 #include "test/dialects/llm/CheckpointTensors.h"
 #include "gtest/gtest.h"
 
@@ -76,17 +77,7 @@ struct EvaluatedModel {
 
   Matrix evaluate(const std::vector<int32_t> &ids) {
     Evaluator evaluator([&](llvm::StringRef name) { return readTensor(checkpoint.weights, name); });
-    Batch batch;
-    for (size_t position = 0; position < ids.size(); ++position) {
-      batch.sequences.push_back(0);
-      batch.positions.push_back(position);
-      batch.ropeRows.push_back(position);
-      batch.logitRows.push_back(position);
-    }
-    mlir::FailureOr<std::vector<GraphValue>> results =
-        evaluator.evaluate(step(), {TokenIds(ids.begin(), ids.end()), batch, KvCache()});
-    EXPECT_TRUE(succeeded(results));
-    return succeeded(results) ? std::get<Matrix>(results->front()) : Matrix();
+    return evaluatePrompt(evaluator, step(), ids);
   }
 };
 

@@ -14,6 +14,7 @@
 #include "passes/llm/Passes.h"
 #include "runtime/api/inlay.h"
 #include "runtime/support/files.h"
+#include "test/compiler/EvaluatePrompt.h"
 #include "test/dialects/llm/CheckpointTensors.h"
 #include "gtest/gtest.h"
 #include <filesystem>
@@ -90,17 +91,7 @@ struct QuantizerTest : testing::TestWithParam<Format> {
     passes.addPass(createQuantizeActivationsPass()); // nothing without the option
     EXPECT_TRUE(succeeded(passes.run(*model)));
     Evaluator evaluator([&](llvm::StringRef name) { return readTensor(checkpoint->weights, name); });
-    Batch batch;
-    for (size_t position = 0; position < ids.size(); ++position) {
-      batch.sequences.push_back(0);
-      batch.positions.push_back(position);
-      batch.ropeRows.push_back(position);
-      batch.logitRows.push_back(position);
-    }
-    mlir::FailureOr<std::vector<GraphValue>> results = evaluator.evaluate(
-        *model->getOps<mlir::func::FuncOp>().begin(), {TokenIds(ids.begin(), ids.end()), batch, KvCache()});
-    EXPECT_TRUE(succeeded(results));
-    return succeeded(results) ? std::get<Matrix>(results->front()) : Matrix();
+    return evaluatePrompt(evaluator, *model->getOps<mlir::func::FuncOp>().begin(), ids);
   }
 };
 
@@ -166,23 +157,31 @@ double relativeError(Matrix &reference, const std::vector<std::vector<float>> &f
   return std::sqrt(error / norm);
 }
 
-struct OddSizesTest : QuantizerTest {};
+/// Tests in float32 with the ids of a small vocabulary.
+struct SmallModelTest : QuantizerTest {
+  std::vector<int32_t> ids;
+  SmallModelTest() {
+    for (int32_t i = 0; i < 24; ++i)
+      ids.push_back(3 + i * 7 % 40);
+  }
+  absl::StatusOr<std::vector<std::vector<float>>> logitsOfCpu(const std::string &model) {
+    std::unique_ptr<Engine> engine = load(model, "float32");
+    return engine ? logitsAfter(*engine, ids, leastPrompt, ids.size() + 1) : absl::InternalError("no engine");
+  }
+};
+
+struct OddSizesTest : SmallModelTest {};
 
 /// Rows and columns that no vector, block or unit of codes divides.
 TEST_P(OddSizesTest, CpuComputesWhatTheEvaluatorDoes) {
   const std::string model = "test/fixtures/models/llama-odd-sizes";
-  std::unique_ptr<Engine> engine = load(model, "float32");
-  ASSERT_TRUE(engine);
-  std::vector<int32_t> ids;
-  for (int32_t i = 0; i < 24; ++i)
-    ids.push_back(3 + i * 7 % 40);
-  Matrix reference = evaluate(model, "float32", ids);
-  absl::StatusOr<std::vector<std::vector<float>>> found = logitsAfter(*engine, ids, leastPrompt, ids.size() + 1);
+  absl::StatusOr<std::vector<std::vector<float>>> found = logitsOfCpu(model);
   ASSERT_TRUE(found.ok()) << found.status();
+  Matrix reference = evaluate(model, "float32", ids);
   EXPECT_LT(relativeError(reference, *found), 1e-5);
 }
 
-struct BlocksTest : QuantizerTest {
+struct BlocksTest : SmallModelTest {
   /// Writes a checkpoint of one layer whose matrices are e4m3 in blocks of 128 x 128: rows of 2 and 3 groups.
   std::string write() {
     constexpr int64_t hidden = 256, intermediate = 384, vocabulary = 160, head = 64, block = 128;
@@ -241,14 +240,9 @@ struct BlocksTest : QuantizerTest {
 /// the bound; floats in the place of codes, or a scale of other columns, by more.
 TEST_P(BlocksTest, CpuComputesWhatTheEvaluatorDoes) {
   const std::string model = write();
-  std::unique_ptr<Engine> engine = load(model, "float32");
-  ASSERT_TRUE(engine);
-  std::vector<int32_t> ids;
-  for (int32_t i = 0; i < 24; ++i)
-    ids.push_back(3 + i * 7 % 40);
-  Matrix reference = evaluate(model, "float32", ids);
-  absl::StatusOr<std::vector<std::vector<float>>> found = logitsAfter(*engine, ids, leastPrompt, ids.size() + 1);
+  absl::StatusOr<std::vector<std::vector<float>>> found = logitsOfCpu(model);
   ASSERT_TRUE(found.ok()) << found.status();
+  Matrix reference = evaluate(model, "float32", ids);
   EXPECT_LT(relativeError(reference, *found), 3e-3);
   Matrix floats = evaluate(model, "float32", ids, /*areFloats=*/true);
   EXPECT_GT(relativeError(floats, *found), 1e-2);

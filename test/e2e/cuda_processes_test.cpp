@@ -3,6 +3,7 @@
 #include "runtime/device/cuda_ranks.h"
 #include "runtime/device/device.h"
 #include "runtime/device/peer_table.h"
+#include "test/e2e/fake_gpu_test.h"
 
 #include <algorithm>
 #include <atomic>
@@ -19,7 +20,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class CudaProcessesTest : public ::testing::Test {
+class CudaProcessesTest : public FakeGpuTest {
 protected:
   static constexpr uint32_t kWidth = 64;
   static constexpr uint64_t kRowBytes = 400, kRows = 8;
@@ -33,18 +34,8 @@ protected:
     absl::Status status;
   };
 
-  CudaProcessesTest() { Set("FAKE_GPUS", "4"); }
-  ~CudaProcessesTest() override {
-    Close(); // before the environment changes
-    for (const std::string &name : set_)
-      unsetenv(name.c_str());
-    unsetenv("NCCL_P2P_DISABLE");
-  }
-
-  void Set(const char *name, const char *value) {
-    setenv(name, value, 1);
-    set_.push_back(name);
-  }
+  CudaProcessesTest() : FakeGpuTest("4") {}
+  ~CudaProcessesTest() override { Close(); }
 
   // A sum of [tokens][64] by the ranks of a stage, and rows of 100 columns of F32 that go from stage 0 to stage 1.
   const plan::Target &MakeTargetOf(uint32_t stages) {
@@ -122,7 +113,6 @@ protected:
   }
 
   flatbuffers::FlatBufferBuilder builder_;
-  std::vector<std::string> set_;
   std::vector<Process> all_;
   RankGroup::Clock::duration timeout_ = std::chrono::milliseconds(200);
 };

@@ -3,6 +3,7 @@
 #include "runtime/device/cuda_ranks.h"
 #include "runtime/device/cuda_rounds.h"
 #include "runtime/device/device.h"
+#include "test/e2e/fake_gpu_test.h"
 
 #include <algorithm>
 #include <atomic>
@@ -40,21 +41,9 @@ const plan::Target &MakeTarget(flatbuffers::FlatBufferBuilder &b, bool sums_have
   return *flatbuffers::GetRoot<plan::Target>(b.GetBufferPointer());
 }
 
-class CudaRanksTest : public ::testing::Test {
+class CudaRanksTest : public FakeGpuTest {
 protected:
-  CudaRanksTest() { Set("FAKE_GPUS", "2"); }
-  ~CudaRanksTest() override {
-    devices_.clear(); // before the environment changes
-    ranks_.reset();
-    for (const std::string &name : set_)
-      unsetenv(name.c_str());
-    unsetenv("NCCL_P2P_DISABLE");
-  }
-
-  void Set(const char *name, const char *value) {
-    setenv(name, value, 1);
-    set_.push_back(name);
-  }
+  CudaRanksTest() : FakeGpuTest("2") {}
 
   // Opens the devices of `count` ranks.
   absl::Status Open(DistributedBackend backend = DistributedBackend::kAuto, const std::string &nccl = INLAY_FAKE_NCCL,
@@ -85,7 +74,6 @@ protected:
   static std::string Message(const absl::Status &status) { return std::string(status.message()); }
 
   flatbuffers::FlatBufferBuilder builder_;
-  std::vector<std::string> set_;
   std::shared_ptr<RankGroup> group_;
   RankGroup::Clock::duration timeout_ = std::chrono::milliseconds(200);
   std::unique_ptr<CudaRanks> ranks_;
@@ -605,7 +593,7 @@ TEST(PeerTableTest, HasTheFieldsOfKernels) {
   }
   EXPECT_EQ(offset, sizeof(PeerTable));
   std::string expected;
-#define EXPECT_FIELD(field) expected += #field " " + std::to_string(offsetof(PeerTable, field)) + "\n"
+#define EXPECT_FIELD(field) (expected += #field " " + std::to_string(offsetof(PeerTable, field)) + "\n")
   EXPECT_FIELD(round);
   EXPECT_FIELD(arrived);
   EXPECT_FIELD(previous_words);

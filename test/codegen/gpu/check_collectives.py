@@ -20,7 +20,7 @@ import threading
 from typing import NamedTuple
 
 import emulation
-from check_kernels import from_bf16, map_of, np, pack_atoms, tiles_of, to_bf16, translate
+from check_kernels import emulated_maps, from_bf16, np, pack_atoms, tiles_of, to_bf16, translate
 
 POISON, ROUNDS = 0x80008000, 3
 
@@ -318,14 +318,8 @@ class EmulatedRanks:
         spec = self.specs[name]
         sizes = [rows, 1, 1, 1, 0, 0]
         grid = [multiplier * -(-(sizes[size] if size < len(sizes) else 1) // divisor) for size, divisor, multiplier in spec["grid"]]
-        maps = []
-        for described in spec["maps"]:
-            dims, strides, box, swizzle = map_of(described, sizes)
-            map = emulation.TensorMap(arguments[described[0]].ctypes.data, rank=len(dims), swizzle=swizzle)
-            map.dims[:len(dims)], map.strides[:len(dims)], map.box[:len(dims)] = dims, [2, *strides], box
-            maps.append(map)
         emulation.run(self.libraries[rank], name, [a.ctypes.data for a in arguments], sizes, grid, spec["block"], spec["cluster"],
-                      spec["shared_bytes"], maps, [emulation.LateWrite(a.ctypes.data, a.nbytes) for a in late], peers)
+                      spec["shared_bytes"], emulated_maps(spec, arguments, sizes), [emulation.LateWrite(a.ctypes.data, a.nbytes) for a in late], peers)
 
     def multiply(self, rank, linear, y, pushes=True):
         """y = the product of the linear layer, which `pushes` it to the other ranks."""

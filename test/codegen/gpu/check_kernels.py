@@ -73,6 +73,17 @@ def map_of(spec, sizes):
     return dims[:-1] + [dims[-1] * (sizes[extent] if extent >= 0 else 1)], strides, box, swizzle
 
 
+def emulated_maps(spec, arrays, sizes):
+    """The tensor maps of a kernel on `arrays`, its arguments, for emulation.run."""
+    maps = []
+    for described in spec["maps"]:
+        dims, strides, box, swizzle = map_of(described, sizes)
+        map = emulation.TensorMap(arrays[described[0]].ctypes.data, rank=len(dims), swizzle=swizzle)
+        map.dims[:len(dims)], map.strides[:len(dims)], map.box[:len(dims)] = dims, [2, *strides], box
+        maps.append(map)
+    return maps
+
+
 def encode_map(cuda, check, pointer, dims, strides, box, swizzle):
     """A tensor map of 16-bit elements (bfloat16), 64 bytes aligned. `check` takes the status of a call of `cuda`."""
     raw = ctypes.create_string_buffer(192)
@@ -182,15 +193,9 @@ class Emulator:
             result = raw[start:start + array.nbytes].view(array.dtype).reshape(array.shape)
             result[...] = array
             results.append(result)
-        maps = []
-        for given_map in spec["maps"]:
-            dims, strides, box, swizzle = map_of(given_map, sizes)
-            map = emulation.TensorMap(results[given_map[0]].ctypes.data, rank=len(dims), swizzle=swizzle)
-            map.dims[:len(dims)], map.strides[:len(dims)], map.box[:len(dims)] = dims, [2, *strides], box
-            maps.append(map)
         writes = [emulation.LateWrite(results[array][row].ctypes.data, results[array][row].nbytes) for array, row in late]
         emulation.run(self.library(folder), name, [r.ctypes.data for r in results], sizes, grid, spec["block"], spec["cluster"],
-                      spec["shared_bytes"], maps, writes)
+                      spec["shared_bytes"], emulated_maps(spec, results, sizes), writes)
         return results, 0.0
 
 
