@@ -154,6 +154,16 @@ TEST_F(CudaProcessesTest, AllFindTheSamePairBroken) {
     EXPECT_EQ(process.ranks->Describe(), "GPUs 0, 1, 2 through NCCL 2.28.9");
 }
 
+// Nor is the error of one process that of wrong bytes in another one.
+TEST_F(CudaProcessesTest, ErrorsOfTheDriverAreThoseOfAll) {
+  for (uint32_t stages : {1, 3}) {
+    Set("FAKE_FAULT", stages == 1 ? "2:1" : "1:2");
+    const absl::Status status = Connect(3, stages);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("(error 700) while checking whether GPU"));
+  }
+}
+
 TEST_F(CudaProcessesTest, NcclSumsTheRanksOfAStage) {
   ASSERT_EQ(Connect(4, 2, DistributedBackend::kNccl), absl::OkStatus());
   const plan::Target &target = *flatbuffers::GetRoot<plan::Target>(builder_.GetBufferPointer());

@@ -8,6 +8,7 @@
 //   FAKE_MEMORY        bytes of memory of each
 //   FAKE_NO_PEER=0:1   GPU 0 cannot access the memory of GPU 1
 //   FAKE_BROKEN=0:1    GPU 0 says that it can, but what it writes there is lost and what it reads is zeros
+//   FAKE_FAULT=0:1     GPU 0 says that it can, but what it copies from there or to there is an error
 //   FAKE_NO_EXPORT=1   memory cannot be shared with other processes
 //   FAKE_STUCK=1       what GPU 1 is given never ends; 1:kernel: from its first kernel on. Nor does what waits for it
 //                      with an event
@@ -139,7 +140,8 @@ Reach ReachOf(Pointer memory) {
   const auto &[begin, found] = *--it;
   if (memory >= begin + found.bytes)
     return Reach::kYes;
-  if (std::find(found.by.begin(), found.by.end(), current->gpu) == found.by.end())
+  if (std::find(found.by.begin(), found.by.end(), current->gpu) == found.by.end() ||
+      Names("FAKE_FAULT", current->gpu, found.gpu))
     return Reach::kNo;
   return Names("FAKE_BROKEN", current->gpu, found.gpu) ? Reach::kBroken : Reach::kYes;
 }
