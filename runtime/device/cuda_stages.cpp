@@ -10,7 +10,8 @@ using namespace cuda_driver;
 
 namespace {
 
-// What a stage sends in the largest step.
+// Bytes of an inbox for what a stage sends in the largest step. A plan that was verified sends at most kMaxBytes in at
+// most 2^32 parts, so no product or sum overflows.
 uint64_t LargestStep(const plan::Target &target) {
   uint64_t most = 0;
   for (const plan::Entry *entry : *target.entries()) {
