@@ -6,6 +6,7 @@
 #include "runtime/support/files.h"
 #include "test/runtime/plan_testing.h"
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <gmock/gmock.h>
@@ -383,6 +384,12 @@ TEST(VerifyPlanTest, ValuesAreAllElementsAndTheOnlyOnes) {
               HasSubstr("weight 'w' has values and sources"));
   EXPECT_THAT(PlanError({.values = std::vector<float>(11)}),
               HasSubstr("weight 'w' has 11 values for 4 x 3 elements F32, expected as many of F32 in plain rows"));
+  for (auto [value, text] : {std::pair{std::nanf(""), "nan"}, {HUGE_VALF, "inf"}, {-HUGE_VALF, "-inf"}}) {
+    std::vector<float> values(12);
+    values[7] = value;
+    EXPECT_THAT(PlanError({.values = values}),
+                HasSubstr(std::string("weight 'w' has the value ") + text + " at 7, expected finite values"));
+  }
 }
 
 TEST(VerifyPlanTest, SizesThatOverflowAreRefused) {
