@@ -228,10 +228,20 @@ absl::Status RowsChannel::WaitFor(uint32_t rank, const std::function<bool()> &is
   });
 }
 
-template <class Copy> Result RowsChannel::ForEachPart(std::span<const StageRows> rows, size_t slot, const Copy &copy) {
+// Copies rows to a slot of the inbox (`is_sent`) or from it. With NCCL there is no inbox.
+Result RowsChannel::CopyRows(std::span<const StageRows> rows, size_t slot, bool is_sent, Stream stream) const {
   uint64_t offset = slot * slot_bytes_;
   for (const StageRows &part : rows) {
-    if (Result result = copy(part, offset); result != 0)
+    const auto at = reinterpret_cast<Pointer>(part.at);
+    Result result = 0;
+    if (transport_ == RowsTransport::kPeerMemory) {
+      const Pointer inbox = peer_->address() + offset;
+      result = api_.MemcpyOnDeviceAsync(is_sent ? inbox : at, is_sent ? at : inbox, part.bytes, stream);
+    } else if (transport_ == RowsTransport::kHostMemory) {
+      result = is_sent ? api_.MemcpyToHostAsync(host_ + offset, at, part.bytes, stream)
+                       : api_.MemcpyToDeviceAsync(at, host_ + offset, part.bytes, stream);
+    }
+    if (result != 0)
       return result;
     offset += PartBytes(part.bytes);
   }
@@ -258,16 +268,7 @@ absl::Status RowsChannel::Send(std::span<const StageRows> rows) {
         !status.ok())
       return status;
   }
-  Result result = 0;
-  if (transport_ == RowsTransport::kPeerMemory)
-    result = ForEachPart(rows, index, [&](const StageRows &part, uint64_t offset) {
-      return api_.MemcpyOnDeviceAsync(peer_->address() + offset, reinterpret_cast<Pointer>(part.at), part.bytes,
-                                      stream);
-    });
-  else if (transport_ == RowsTransport::kHostMemory)
-    result = ForEachPart(rows, index, [&](const StageRows &part, uint64_t offset) {
-      return api_.MemcpyToHostAsync(host_ + offset, reinterpret_cast<Pointer>(part.at), part.bytes, stream);
-    });
+  Result result = CopyRows(rows, index, /*is_sent=*/true, stream);
   result = result ? result : api_.EventRecord(slot.delivered, stream);
   if (absl::Status status = Check(result, from_, "sending rows to the next stage"); !status.ok())
     return status;
@@ -304,15 +305,7 @@ absl::Status RowsChannel::Receive(std::span<const StageRows> rows) {
   }
   api_.ContextSetCurrent(receiver().context);
   Result result = api_.StreamWaitEvent(stream, slot.delivered, 0);
-  if (result == 0 && transport_ == RowsTransport::kPeerMemory)
-    result = ForEachPart(rows, index, [&](const StageRows &part, uint64_t offset) {
-      return api_.MemcpyOnDeviceAsync(reinterpret_cast<Pointer>(part.at), peer_->address() + offset, part.bytes,
-                                      stream);
-    });
-  else if (result == 0 && transport_ == RowsTransport::kHostMemory)
-    result = ForEachPart(rows, index, [&](const StageRows &part, uint64_t offset) {
-      return api_.MemcpyToDeviceAsync(reinterpret_cast<Pointer>(part.at), host_ + offset, part.bytes, stream);
-    });
+  result = result ? result : CopyRows(rows, index, /*is_sent=*/false, stream);
   if (absl::Status status = Check(result, to_, "receiving rows of the stage before"); !status.ok())
     return status;
   if (transport_ == RowsTransport::kNccl)

@@ -92,8 +92,8 @@ private:
   absl::Status OpenPeerMemory();
   absl::Status OpenEvents();
   absl::Status OpenEventsOf(uint32_t other, const std::string &handles);
-  // Calls copy(rows, inbox) with the part of the inbox of each rows, until one fails.
-  template <class Copy> cuda_driver::Result ForEachPart(std::span<const StageRows> rows, size_t slot, const Copy &copy);
+  cuda_driver::Result CopyRows(std::span<const StageRows> rows, size_t slot, bool is_sent,
+                               cuda_driver::Stream stream) const;
   absl::Status WaitFor(uint32_t rank, const std::function<bool()> &is_ready, uint32_t other, const char *what);
   // Returns the index of the slot with the step, or nothing.
   std::optional<size_t> FindSlot(int64_t step) const;
