@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <sys/mman.h>
+#include <thread>
 #include <unistd.h>
 
 namespace inlay {
@@ -187,25 +188,47 @@ absl::Status RowsChannel::OpenEventsOf(uint32_t other, const std::string &handle
 }
 
 void RowsChannel::UseHostMemory() {
-  Close();
+  CloseOpened();
+  Close(RankGroup::Clock::now());
   transport_ = RowsTransport::kHostMemory;
 }
 
-void RowsChannel::Close(bool is_stuck) {
-  if (is_stuck) {
-    if (peer_)
-      peer_->Leak();
-    return;
-  }
-  if (!IsHere())
-    return;
+// Destroys the events of the ranks for which is_wanted(gpu) is true.
+template <class Which> void RowsChannel::DestroyEvents(const Which &is_wanted) {
   for (Slot &slot : slots_)
     for (auto [rank, event] : {std::pair{from_, &slot.delivered}, {to_, &slot.taken}})
-      if (*event) {
+      if (*event && is_wanted(gpus_[rank])) {
         api_.ContextSetCurrent((gpus_[rank].is_here() ? gpus_[rank] : gpu_here()).context);
         api_.EventDestroy(*event);
         *event = nullptr;
       }
+}
+
+void RowsChannel::CloseOpened() {
+  if (!IsHere())
+    return;
+  DestroyEvents([](const RankGpu &gpu) { return !gpu.is_here(); });
+  if (!board_)
+    return;
+  if (sender().is_here())
+    board_->sender_has_closed = true;
+  if (receiver().is_here())
+    board_->receiver_has_closed = true;
+}
+
+bool RowsChannel::Close(RankGroup::Clock::time_point deadline) {
+  if (!IsHere())
+    return true;
+  auto both_have_closed = [&] { return !board_ || (board_->sender_has_closed && board_->receiver_has_closed); };
+  while (!both_have_closed() && !group_.has_failed() && RankGroup::Clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  if (both_have_closed())
+    DestroyEvents([](const RankGpu &gpu) { return gpu.is_here(); });
+  bool keeps = false;
+  for (Slot &slot : slots_) {
+    keeps |= slot.delivered || slot.taken;
+    slot = {};
+  }
   api_.ContextSetCurrent(gpu_here().context);
   peer_.reset();
   if (host_)
@@ -214,6 +237,12 @@ void RowsChannel::Close(bool is_stuck) {
     munmap(board_, kBoardBytes + host_bytes());
   host_ = nullptr;
   board_ = nullptr;
+  return !keeps;
+}
+
+void RowsChannel::Leak() {
+  if (peer_)
+    peer_->Leak();
 }
 
 // Waits until the thread of rank `other` has done its part, which it does before or after that of `rank`.

@@ -3,6 +3,7 @@
 #include "runtime/device/cuda_ranks.h"
 #include "runtime/device/device.h"
 #include "runtime/device/peer_table.h"
+#include "test/e2e/fake_driver.h"
 #include "test/e2e/fake_gpu_test.h"
 
 #include <algorithm>
@@ -236,6 +237,26 @@ TEST_F(CudaProcessesTest, AStageThatDoesNotSendIsNamed) {
   EXPECT_THAT(std::string(all_[1].ranks->link(1)->Receive(parts).message()),
               HasSubstr("until rank 0 (step 0, call 0: idle, for "));
   EXPECT_TRUE(all_[0].group->has_failed());
+}
+
+TEST_F(CudaProcessesTest, EventsAreThereUntilNoProcessHasThemOpen) {
+  const int before = fake::SharedEvents(), too_early = fake::EventsDestroyedTooEarly();
+  ASSERT_EQ(Connect(3, 3), absl::OkStatus());
+  EXPECT_GT(fake::SharedEvents(), before);
+  Close();
+  EXPECT_EQ(fake::SharedEvents(), before);
+  // After a failure none waits for the others: the first one keeps its events, and the last one destroys its own.
+  for (uint32_t first : {0, 1}) {
+    const int others = fake::SharedEvents();
+    ASSERT_EQ(Connect(2, 2), absl::OkStatus());
+    const int of_each = (fake::SharedEvents() - others) / 4; // both processes have those of both
+    all_[first].group->Fail(absl::UnavailableError("out of luck"));
+    all_[first].device.reset();
+    EXPECT_EQ(fake::SharedEvents() - others, 3 * of_each);
+    all_[1 - first].device.reset();
+    EXPECT_EQ(fake::SharedEvents() - others, of_each);
+  }
+  EXPECT_EQ(fake::EventsDestroyedTooEarly(), too_early);
 }
 
 TEST_F(CudaProcessesTest, AProcessThatEndsWhileTheyConnectIsAnError) {

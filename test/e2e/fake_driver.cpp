@@ -80,6 +80,9 @@ struct Handles {
   // GPU i is bit i: those that never ended when a stream waited for them, or the stream of an event.
   std::atomic<unsigned> waits_for{0};
   std::atomic<bool> is_recorded{false}; // an event
+  std::atomic<bool> is_shared{false};   // an event: made for other processes, or by one of them
+  std::atomic<int> opened{0};           // an event: how often cuIpcOpenEventHandle() has opened it
+  Handles *original = nullptr;          // an event that was opened: the event itself, if it is of this process
 };
 Handles contexts[kMaxGpus]{Handles(0), Handles(1), Handles(2), Handles(3),
                            Handles(4), Handles(5), Handles(6), Handles(7)};
@@ -103,6 +106,8 @@ Result MakeHandle(Handle *handle) {
   *handle = &MakeHandleOf(current->gpu);
   return kOk;
 }
+
+std::atomic<int> shared_events{0}, events_destroyed_too_early{0};
 
 Result FreeHandle(Handle) { return kOk; }
 
@@ -217,6 +222,9 @@ void fake::WaitFor(void *stream, int gpu) {
   if (IsStuck(gpu))
     Get(stream).waits_for |= 1u << gpu;
 }
+
+int fake::SharedEvents() { return shared_events; }
+int fake::EventsDestroyedTooEarly() { return events_destroyed_too_early; }
 
 // The names are those of the CUDA driver API.
 // NOLINTBEGIN(readability-identifier-naming)
@@ -502,14 +510,22 @@ Result cuStreamEndCapture(Handle, Handle *graph) {
   return kOk;
 }
 Result cuEventCreate(Handle *event, unsigned) { return MakeHandle(event); }
-Result cuEventDestroy_v2(Handle event) { return FreeHandle(event); }
+Result cuEventDestroy_v2(Handle event) {
+  shared_events -= Get(event).is_shared;
+  events_destroyed_too_early += Get(event).opened > 0;
+  if (Handles *original = Get(event).original)
+    --original->opened;
+  return FreeHandle(event);
+}
 // An event of another process is recorded there. The runtime waits for it only afterwards.
 struct IpcEventHandle {
-  int gpu;
-  char unused[60];
+  int gpu, process;
+  Handles *event; // of that process
+  char unused[48];
 };
 Result cuIpcGetEventHandle(IpcEventHandle *handle, Handle event) {
-  *handle = {GpuOf(event), {}};
+  shared_events += !Get(event).is_shared.exchange(true);
+  *handle = {GpuOf(event), getpid(), &Get(event), {}};
   return kOk;
 }
 Result cuIpcOpenEventHandle(Handle *event, IpcEventHandle handle) {
@@ -517,6 +533,12 @@ Result cuIpcOpenEventHandle(Handle *event, IpcEventHandle handle) {
     return kInvalidContext;
   Handles &opened = MakeHandleOf(handle.gpu);
   opened.is_recorded = true;
+  if (handle.process == getpid()) {
+    opened.original = handle.event;
+    ++handle.event->opened;
+  }
+  opened.is_shared = true;
+  ++shared_events;
   *event = &opened;
   return kOk;
 }
