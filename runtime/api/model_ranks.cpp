@@ -84,7 +84,8 @@ absl::Status ModelRanks::OpenRank(std::shared_ptr<const Bundle> bundle, const En
   };
   if (bundle->plan().ranks() == 1 && options.process.ranks == 1)
     return open({});
-  absl::StatusOr<std::unique_ptr<RankProcesses>> processes = ConnectProcesses(*bundle, options.process);
+  absl::StatusOr<std::unique_ptr<RankProcesses>> processes =
+      ConnectProcesses(*bundle, options.process, TimeoutOf(options));
   if (!processes.ok())
     return processes.status();
   processes_ = *std::move(processes);

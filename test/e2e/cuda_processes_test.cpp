@@ -75,7 +75,7 @@ protected:
     const std::string name = "inlay-cuda-processes-" + std::to_string(getpid()) + "-" + std::to_string(++names);
     return All([&](uint32_t rank, Process &process) {
       absl::StatusOr<std::unique_ptr<RankProcesses>> connected =
-          RankProcesses::Connect({rank, count, name}, "a test", sizeof(RankBoard));
+          RankProcesses::Connect({rank, count, name, timeout_}, "a test", sizeof(RankBoard));
       if (!connected.ok())
         return connected.status();
       process.processes = *std::move(connected);
