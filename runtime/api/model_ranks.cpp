@@ -103,6 +103,9 @@ absl::Status ModelRanks::OpenRank(std::shared_ptr<const Bundle> bundle, const En
   if (status = CheckEqual(*processes_,
                           {{"the target (--target)", first().target_name()},
                            {"--distributed-backend", options.distributed_backend},
+                           {"--distributed-timeout", fmt::format("{} s", options.distributed_timeout)},
+                           {"--nccl", fmt::format("'{}'", options.nccl)},
+                           {"--deterministic", options.deterministic ? "set" : "not set"},
                            {"the list of GPUs (CUDA_VISIBLE_DEVICES)", first().is_cpu() ? "" : gpus_->Addresses()}});
       !status.ok())
     return status;
