@@ -351,11 +351,15 @@ Result cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t bytes, Handle stream)
   Result result = CheckStream(stream);
   result = result ? result : Copy(reinterpret_cast<Pointer>(to), from, bytes);
   constexpr size_t kTableBytes = 104, kFailureAt = 12, kFailureBytes = 8;
-  unsigned gpu = 0, rank = 0, round = 0;
   const char *failure = std::getenv("FAKE_FAILED");
-  if (result || bytes != kFailureBytes || !failure || std::sscanf(failure, "%u:%u:%u", &gpu, &rank, &round) != 3 ||
-      static_cast<int>(gpu) != current->gpu)
+  if (result || bytes != kFailureBytes || !failure)
     return result;
+  char *next = nullptr;
+  const auto gpu = std::strtol(failure, &next, 10);
+  if (gpu != current->gpu || *next != ':')
+    return kOk;
+  const auto rank = static_cast<unsigned>(std::strtoul(next + 1, &next, 10));
+  const auto round = static_cast<unsigned>(*next == ':' ? std::strtoul(next + 1, nullptr, 10) : 0);
   std::lock_guard lock(mutex);
   auto it = allocated.find(from - kFailureAt);
   if (it != allocated.end() && it->second.bytes == kTableBytes) {

@@ -125,9 +125,11 @@ Result cuModuleGetFunction(Handle *function, Handle module, const char *name) {
   auto it = kernels.find(name);
   if (it == kernels.end())
     return kNotFound;
-  if (fake::HasKernels() && !it->second.kernel)
-    if (!(it->second.kernel = fake::FindKernel(name, current->gpu)))
+  if (fake::HasKernels() && !it->second.kernel) {
+    it->second.kernel = fake::FindKernel(name, current->gpu);
+    if (!it->second.kernel)
       return kNotFound;
+  }
   *function = &it->second;
   return kOk;
 }
