@@ -70,7 +70,9 @@ class LLM:
         tensor_parallel_size, pipeline_parallel_size: ranks that run each layer, and stages. The bundle was compiled for
             them, and other numbers are an error; 0: use the bundle's.
         distributed_timeout: seconds that a rank of such a bundle waits while no rank does anything, before all requests fail.
-        distributed_backend: how the ranks of such a bundle exchange values on GPUs: "auto", "peer" or "nccl".
+        distributed_backend: how the ranks of such a bundle exchange values on GPUs: "peer" (GPUs access each other's memory),
+            "nccl", or "auto": peer where the GPUs can and the bundle has code for it; where not, nccl in a stage and host
+            memory between stages.
         vllm_options: options of vLLM's LLM that are fixed when the model is compiled, such as dtype="auto"; only values
             that change nothing are accepted."""
         options = {name: value for name, value in locals().items() if name not in ("self", "model", "vllm_options")}

@@ -84,7 +84,8 @@ absl::Status ModelRanks::OpenRank(std::shared_ptr<const Bundle> bundle, const En
   };
   if (bundle->plan().ranks() == 1 && options.process.ranks == 1)
     return open({});
-  absl::StatusOr<std::unique_ptr<RankProcesses>> processes = ConnectProcesses(*bundle, options.process);
+  absl::StatusOr<std::unique_ptr<RankProcesses>> processes =
+      ConnectProcesses(*bundle, options.process, TimeoutOf(options));
   if (!processes.ok())
     return processes.status();
   processes_ = *std::move(processes);
@@ -102,6 +103,9 @@ absl::Status ModelRanks::OpenRank(std::shared_ptr<const Bundle> bundle, const En
   if (status = CheckEqual(*processes_,
                           {{"the target (--target)", first().target_name()},
                            {"--distributed-backend", options.distributed_backend},
+                           {"--distributed-timeout", fmt::format("{} s", options.distributed_timeout)},
+                           {"--nccl", fmt::format("'{}'", options.nccl)},
+                           {"--deterministic", options.deterministic ? "set" : "not set"},
                            {"the list of GPUs (CUDA_VISIBLE_DEVICES)", first().is_cpu() ? "" : gpus_->Addresses()}});
       !status.ok())
     return status;

@@ -107,7 +107,9 @@ typedef struct inlay_engine_options {
   int32_t tensor_parallel_size;    /* ranks that run each layer, those of the bundle; 0: any. Since 1.4 */
   int32_t pipeline_parallel_size;  /* stages, those of the bundle; 0: any. Since 1.4 */
   double distributed_timeout;      /* seconds that a rank waits while no rank acts, then all requests fail. Since 1.4 */
-  const char *distributed_backend; /* how ranks on GPUs exchange: "auto" (NULL), "peer" or "nccl". Since 1.5 */
+  const char *distributed_backend; /* how ranks on GPUs exchange: "auto" (NULL), "peer" or "nccl". "auto" is peer where
+                                      the GPUs can and the bundle has code for it; where not, it is nccl in a stage, and
+                                      host memory between stages. Since 1.5 */
 } inlay_engine_options;
 
 INLAY_API inlay_status inlay_engine_options_init(inlay_engine_options *options, size_t struct_size,

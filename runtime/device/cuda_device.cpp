@@ -5,17 +5,14 @@
 #include "runtime/device/cublaslt.h"
 #include "runtime/device/cuda_driver.h"
 #include "runtime/device/cuda_gpus.h"
-#include "runtime/device/cuda_guarded_memory.h"
+#include "runtime/device/cuda_memory.h"
 #include "runtime/device/cuda_ranks.h"
 #include "runtime/device/cuda_rounds.h"
 #include "runtime/device/cuda_upload.h"
-#include "runtime/support/debug_options.h"
 #include "runtime/support/files.h"
 
-#include <cstring>
 #include <filesystem>
 #include <map>
-#include <optional>
 
 namespace inlay {
 
@@ -23,10 +20,10 @@ namespace {
 
 using namespace cuda_driver;
 
-class CudaDevice : public inlay::Device {
+class CudaDevice : public CudaMemory {
 public:
   CudaDevice(const Api &api, int threads, const std::string &cublaslt, const DeviceRank &rank)
-      : api_(api), pool_(threads), rank_(rank), cublaslt_path_(cublaslt) {}
+      : CudaMemory(api, rank), pool_(threads), cublaslt_path_(cublaslt) {}
 
   ~CudaDevice() override {
     if (!context_ || IsStuck())
@@ -113,123 +110,6 @@ public:
     return absl::OkStatus();
   }
 
-  std::string Name() const override { return name_; }
-
-  uint64_t FreeMemory() const override {
-    api_.ContextSetCurrent(context_);
-    size_t free = 0, total = 0;
-    api_.MemGetInfo(&free, &total);
-    return free;
-  }
-
-  absl::StatusOr<void *> Allocate(uint64_t bytes, std::string_view what) override {
-    uint64_t free = FreeMemory();
-    Pointer memory = 0;
-    bytes = std::max<uint64_t>(bytes, 256);
-    Result result = guarded_ ? guarded_->Allocate(bytes, memory) : api_.MemAlloc(&memory, bytes);
-    if (result == kOutOfMemory)
-      return absl::ResourceExhaustedError(
-          fmt::format("{} need {} MiB, but only {} MiB of GPU memory are free", what, bytes >> 20, free >> 20));
-    if (absl::Status status = Check(result, "allocating memory"); !status.ok())
-      return status;
-    if (debug_.poison) { // wait for it, because another stream may write to the memory next
-      if (absl::Status status = Check(api_.MemsetAsync(memory, 0xff, bytes, stream_), "poisoning memory"); !status.ok())
-        return status;
-      if (absl::Status status = Check(api_.StreamSynchronize(stream_), "poisoning memory"); !status.ok())
-        return status;
-    }
-    return reinterpret_cast<void *>(memory);
-  }
-
-  void Free(void *memory) override {
-    if (IsStuck())
-      return;
-    (void)Synchronize();
-    if (guarded_)
-      guarded_->Free(reinterpret_cast<Pointer>(memory));
-    else
-      api_.MemFree(reinterpret_cast<Pointer>(memory));
-  }
-
-  absl::Status CopyToDevice(void *to, const void *from, uint64_t bytes) override {
-    api_.ContextSetCurrent(context_);
-    // Copy through pinned memory, so that the host does not wait for the device.
-    for (uint64_t at = 0; at < bytes; at += kStagingBytes) {
-      uint64_t size = std::min<uint64_t>(kStagingBytes, bytes - at);
-      Staging &staging = staging_[next_staging_++ % staging_.size()];
-      // Before its first use, the event was not recorded; synchronizing with it returns at once.
-      if (absl::Status status = rank_.gpus
-                                    ? rank_.gpus->Wait(rank_.index, staging.copied, rank_.gpus->step(rank_.index))
-                                    : Check(api_.EventSynchronize(staging.copied), "copying");
-          !status.ok())
-        return status;
-      std::memcpy(staging.memory, static_cast<const std::byte *>(from) + at, size);
-      if (absl::Status status = Check(
-              api_.MemcpyToDeviceAsync(reinterpret_cast<Pointer>(to) + at, staging.memory, size, stream_), "copying");
-          !status.ok())
-        return status;
-      if (absl::Status status = Check(api_.EventRecord(staging.copied, stream_), "copying"); !status.ok())
-        return status;
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status CopyRowsAsync(void *to, const void *from, std::span<const CopyRows> rows) override {
-    api_.ContextSetCurrent(context_);
-    for (const CopyRows &part : rows) {
-      if (part.bytes == 0 || part.rows == 0)
-        continue;
-      RowsCopy copy{};
-      copy.from_type = kHostMemory;
-      copy.from_host = static_cast<const std::byte *>(from) + part.offset;
-      copy.to_type = kDeviceMemory;
-      copy.to_device = reinterpret_cast<Pointer>(to) + part.offset;
-      copy.from_pitch = copy.to_pitch = part.pitch;
-      copy.bytes = part.bytes;
-      copy.rows = part.rows;
-      if (absl::Status status = Check(api_.MemcpyRowsAsync(&copy, uploads_), "copying"); !status.ok())
-        return status;
-    }
-    if (absl::Status status = Check(api_.EventRecord(arrived_, uploads_), "copying"); !status.ok())
-      return status;
-    return Check(api_.StreamWaitEvent(stream_, arrived_, 0), "copying");
-  }
-
-  absl::Status CopyOnDevice(void *to, const void *from, uint64_t bytes) override {
-    api_.ContextSetCurrent(context_);
-    return Check(
-        api_.MemcpyOnDeviceAsync(reinterpret_cast<Pointer>(to), reinterpret_cast<Pointer>(from), bytes, stream_),
-        "copying");
-  }
-
-  absl::Status CopyToHostAsync(void *to, const void *from, uint64_t bytes) override {
-    api_.ContextSetCurrent(context_);
-    return Check(api_.MemcpyToHostAsync(to, reinterpret_cast<Pointer>(from), bytes, stream_), "copying");
-  }
-
-  absl::Status CopyToDeviceAsync(void *to, const void *from, uint64_t bytes) override {
-    api_.ContextSetCurrent(context_);
-    return Check(api_.MemcpyToDeviceAsync(reinterpret_cast<Pointer>(to), from, bytes, stream_), "copying");
-  }
-
-  absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) override {
-    api_.ContextSetCurrent(context_);
-    void *memory = nullptr;
-    Result result = api_.MemAllocHost(&memory, std::max<uint64_t>(bytes, 256));
-    if (result == kOutOfMemory)
-      return absl::ResourceExhaustedError(fmt::format("{} need {} MiB of pinned host memory", what, bytes >> 20));
-    if (absl::Status status = Check(result, "pinning host memory"); !status.ok())
-      return status;
-    return memory;
-  }
-
-  void FreeHost(void *memory) override {
-    if (IsStuck())
-      return;
-    (void)Synchronize();
-    api_.MemFreeHost(memory);
-  }
-
   absl::StatusOr<EventId> RecordEvent(const AsyncCopy &copy) override {
     api_.ContextSetCurrent(context_);
     EventId event = next_event_++;
@@ -283,11 +163,6 @@ public:
         !status.ok())
       return status;
     return Synchronize();
-  }
-
-  absl::Status Clear(void *memory, uint64_t bytes) override {
-    api_.ContextSetCurrent(context_);
-    return Check(api_.MemsetAsync(reinterpret_cast<Pointer>(memory), 0, bytes, stream_), "clearing memory");
   }
 
   absl::Status Synchronize() override {
@@ -422,8 +297,6 @@ public:
   ThreadPool &host_pool() override { return pool_; }
 
 private:
-  static constexpr uint64_t kStagingBytes = uint64_t{4} << 20;
-
   struct Prepared {
     BoundLaunch bound;
     std::vector<TensorMap> maps;
@@ -444,8 +317,6 @@ private:
     bool TakesPeers() const { return exchanges || code->peers(); }
   };
 
-  bool IsStuck() const { return rank_.gpus && rank_.gpus->IsStuck(); }
-
   static bool IsEmpty(const std::array<uint32_t, 3> &grid) { return grid[0] == 0 || grid[1] == 0 || grid[2] == 0; }
 
   // Records which rounds the kernels of a list that exchange with peers have, as they count them.
@@ -456,15 +327,6 @@ private:
           loaded.exchanges && !IsEmpty(GridOf(*prepared.bound.launch, sizes)))
         exchanging.push_back(prepared.bound.launch);
     rounds_.Add(std::move(exchanging));
-  }
-
-  absl::Status Check(Result result, const std::string &doing) const {
-    if (result == 0)
-      return absl::OkStatus();
-    const char *text = nullptr;
-    api_.GetErrorString(result, &text);
-    return absl::InternalError(fmt::format("{}: {} (error {}) while {}", name_.empty() ? "cuda" : name_,
-                                           text ? text : "unknown", result, doing));
   }
 
   absl::Status PrepareProduct(const plan::Kernel &kernel, const plan::Target &target) {
@@ -648,31 +510,15 @@ private:
                  "launching " + loaded.kernel->name()->str());
   }
 
-  const Api &api_;
-  DebugOptions debug_;
-  std::optional<CudaGuardedMemory> guarded_; // if allocations have guard pages
   ThreadPool pool_;
-  std::string name_;
   cuda_driver::DeviceHandle device_ = 0;
-  Context context_ = nullptr;
-  Stream stream_ = nullptr; // for launches
-  // Streams for copies: metadata of a step is uploaded while the previous step runs, and its results are downloaded
-  // while the next one runs.
-  Stream uploads_ = nullptr, downloads_ = nullptr;
-  Event arrived_ = nullptr, launched_ = nullptr;
-  // There are two staging buffers, so that one is filled while the other is copied.
-  struct Staging {
-    void *memory = nullptr;
-    Event copied = nullptr;
-  };
-  std::array<Staging, 2> staging_;
-  size_t next_staging_ = 0;
+  Stream downloads_ = nullptr; // its results are downloaded while the next step runs
+  Event launched_ = nullptr;
   std::array<Event, kMaxEvents> events_{};
   std::array<int64_t, kMaxEvents> steps_{}; // of several ranks, by event: the step that it ends
   EventId next_event_ = 0;
   std::vector<Module> modules_;
   std::vector<LoadedKernel> functions_;
-  const DeviceRank rank_;
   Pointer table_ = 0; // PeerTable of the rank; 0: no kernel exchanges with peers
   PeerRounds rounds_;
   PeerFailure *failures_ = nullptr; // by event, in pinned memory

@@ -67,7 +67,8 @@ private:
 
 // `from` writes a pattern to the memory of `to`, and reads one of it. `from_memory` and `to_memory` are addresses of
 // this process in memory of the two of at least 2 * kPeerCheckBytes, which it overwrites. DataLoss: a byte was wrong;
-// the error says what can be done. If the ranks are `processes`, all of them call it, and get the same status.
+// the error says what can be done. Internal: the driver returned an error. If the ranks are `processes`, all of them
+// call it, and get the same status.
 inline constexpr uint64_t kPeerCheckBytes = uint64_t{64} << 10;
 absl::Status CheckPeerAccess(const cuda_driver::Api &api, const RankGpu &from, const RankGpu &to,
                              cuda_driver::Pointer from_memory, cuda_driver::Pointer to_memory,

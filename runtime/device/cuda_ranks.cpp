@@ -274,8 +274,7 @@ void CudaRanks::CloseAll() {
       nccl->Close(*api_);
   if (messages_)
     messages_->Close(*api_);
-  if (stages_)
-    stages_->Close(IsStuck());
+  const bool has_freed_events = !stages_ || stages_->Close(IsStuck());
   for (uint32_t rank = 0; rank < size(); ++rank) {
     ClosePeers(rank);
     if (!gpus_[rank].is_here())
@@ -284,7 +283,7 @@ void CudaRanks::CloseAll() {
       api_->MemFree(gathered_[rank]);
     gathered_[rank] = 0;
     // After a failure NCCL may still be ending in the background.
-    if ((nccl_.empty() && !messages_) || !group_->has_failed())
+    if (has_freed_events && ((nccl_.empty() && !messages_) || !group_->has_failed()))
       api_->PrimaryContextRelease(gpus_[rank].device);
     gpus_[rank].context = nullptr;
   }

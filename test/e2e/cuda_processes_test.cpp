@@ -3,6 +3,7 @@
 #include "runtime/device/cuda_ranks.h"
 #include "runtime/device/device.h"
 #include "runtime/device/peer_table.h"
+#include "test/e2e/fake_driver.h"
 #include "test/e2e/fake_gpu_test.h"
 
 #include <algorithm>
@@ -74,7 +75,7 @@ protected:
     const std::string name = "inlay-cuda-processes-" + std::to_string(getpid()) + "-" + std::to_string(++names);
     return All([&](uint32_t rank, Process &process) {
       absl::StatusOr<std::unique_ptr<RankProcesses>> connected =
-          RankProcesses::Connect({rank, count, name}, "a test", sizeof(RankBoard));
+          RankProcesses::Connect({rank, count, name, timeout_}, "a test", sizeof(RankBoard));
       if (!connected.ok())
         return connected.status();
       process.processes = *std::move(connected);
@@ -154,6 +155,16 @@ TEST_F(CudaProcessesTest, AllFindTheSamePairBroken) {
     EXPECT_EQ(process.ranks->Describe(), "GPUs 0, 1, 2 through NCCL 2.28.9");
 }
 
+// Nor is the error of one process that of wrong bytes in another one.
+TEST_F(CudaProcessesTest, ErrorsOfTheDriverAreThoseOfAll) {
+  for (uint32_t stages : {1, 3}) {
+    Set("FAKE_FAULT", stages == 1 ? "2:1" : "1:2");
+    const absl::Status status = Connect(3, stages);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("(error 700) while checking whether GPU"));
+  }
+}
+
 TEST_F(CudaProcessesTest, NcclSumsTheRanksOfAStage) {
   ASSERT_EQ(Connect(4, 2, DistributedBackend::kNccl), absl::OkStatus());
   const plan::Target &target = *flatbuffers::GetRoot<plan::Target>(builder_.GetBufferPointer());
@@ -226,6 +237,26 @@ TEST_F(CudaProcessesTest, AStageThatDoesNotSendIsNamed) {
   EXPECT_THAT(std::string(all_[1].ranks->link(1)->Receive(parts).message()),
               HasSubstr("until rank 0 (step 0, call 0: idle, for "));
   EXPECT_TRUE(all_[0].group->has_failed());
+}
+
+TEST_F(CudaProcessesTest, EventsAreThereUntilNoProcessHasThemOpen) {
+  const int before = fake::SharedEvents(), too_early = fake::EventsDestroyedTooEarly();
+  ASSERT_EQ(Connect(3, 3), absl::OkStatus());
+  EXPECT_GT(fake::SharedEvents(), before);
+  Close();
+  EXPECT_EQ(fake::SharedEvents(), before);
+  // After a failure none waits for the others: the first one keeps its events, and the last one destroys its own.
+  for (uint32_t first : {0, 1}) {
+    const int others = fake::SharedEvents();
+    ASSERT_EQ(Connect(2, 2), absl::OkStatus());
+    const int of_each = (fake::SharedEvents() - others) / 4; // both processes have those of both
+    all_[first].group->Fail(absl::UnavailableError("out of luck"));
+    all_[first].device.reset();
+    EXPECT_EQ(fake::SharedEvents() - others, 3 * of_each);
+    all_[1 - first].device.reset();
+    EXPECT_EQ(fake::SharedEvents() - others, of_each);
+  }
+  EXPECT_EQ(fake::EventsDestroyedTooEarly(), too_early);
 }
 
 TEST_F(CudaProcessesTest, AProcessThatEndsWhileTheyConnectIsAnError) {

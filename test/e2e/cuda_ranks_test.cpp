@@ -168,6 +168,19 @@ TEST_F(CudaRanksTest, WrongBytesNameThePair) {
   EXPECT_STREQ(std::getenv("NCCL_P2P_DISABLE"), "1");
 }
 
+// An error of the driver is not a reason to use NCCL.
+TEST_F(CudaRanksTest, ErrorsOfTheDriverStayErrors) {
+  Set("FAKE_FAULT", "0:1");
+  ::testing::internal::CaptureStderr();
+  const absl::Status status = Connect(MakeTarget(builder_));
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(Message(status),
+              AllOf(HasSubstr("GPU 0: some other error (error 700) while checking whether GPU 0 reaches the memory of "
+                              "GPU 1; look for"),
+                    HasSubstr("--distributed-backend nccl")));
+}
+
 TEST_F(CudaRanksTest, WithoutNcclTheErrorSaysWhyItIsNeeded) {
   EXPECT_THAT(Message(Connect(MakeTarget(builder_), DistributedBackend::kNccl, "/none/libnccl.so.2")),
               AllOf(HasSubstr("the ranks need NCCL because --distributed-backend is nccl, but libnccl.so.2 was not "
@@ -377,6 +390,15 @@ TEST_F(CudaStagesTest, RowsArriveInTheOrderOfTheSteps) {
       }
     }
   }
+}
+
+TEST_F(CudaStagesTest, ErrorsOfTheDriverStayErrors) {
+  Set("FAKE_FAULT", "0:1");
+  ::testing::internal::CaptureStderr();
+  const absl::Status status = ConnectStages();
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(Message(status), HasSubstr("(error 700) while checking whether GPU 0 reaches the memory of GPU 1"));
 }
 
 // A sender may be ahead by as many steps as are in flight. It then waits and does not overwrite rows.

@@ -96,6 +96,22 @@ def test_failures(t: tools.Tools, bundle: pathlib.Path, count: int) -> None:
     expect(sorted(os.listdir("/dev/shm")) == shared, "/dev/shm has other files than before")
 
 
+def test_profile(t: tools.Tools, both: pathlib.Path) -> None:
+    """bench-model --profile-rank shows the kernels of the rank's stage, in the process that runs them."""
+    options = ("-p", 0, "-n", 8, "-d", 16, "-r", 1, "--profile", "--profile-rank")
+    for rank, first, last in (0, True, False), (1, True, False), (3, False, True):
+        report = json.loads(t.checked("bench-model", both, *options, rank, "--json"))
+        expect(report["profile_rank"] == rank, f"--profile-rank {rank}: {report['profile_rank']}")
+        origins = " ".join(kernel["origin"] for kernel in report["rows"][0]["profile"]["kernels"])
+        for name, expected in ("embed_tokens", first), ("lm_head", last):
+            expect((name in origins) == expected, f"--profile-rank {rank}: kernels of {origins}")
+    result = t.run("bench-model", both, *options, 4)
+    expect(result.returncode == 1 and "has 4 ranks; expected 0 to 3" in result.stderr, result.stderr)
+    with ranks(t, "bench-model", 4, both, *options, 1) as processes:
+        code, errors = ended(processes[0], 60)
+        expect(code == 1 and "the process of rank 0 traces its own kernels only" in errors, errors)
+
+
 def processes_of(bundle: pathlib.Path) -> dict[int, int]:
     """The ids of the processes that run a bundle, by rank."""
     found = {}
@@ -141,6 +157,7 @@ def test_mpirun(t: tools.Tools, bundles: dict[pathlib.Path, int], expected: list
 def test(t: tools.Tools, whole: pathlib.Path, two: pathlib.Path, stages: pathlib.Path, both: pathlib.Path) -> None:
     expected = test_tokens(t, whole, {two: 2, stages: 2, both: 4})
     test_errors(t, two)
+    test_profile(t, both)
     test_failures(t, two, 2)
     test_failures(t, both, 4)
     test_mpirun(t, {two: 2, stages: 2}, expected)

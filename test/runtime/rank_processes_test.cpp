@@ -2,6 +2,8 @@
 // and the memory connects them.
 #include "runtime/distributed/rank_processes.h"
 
+#include "runtime/distributed/message.h"
+
 #include <array>
 #include <future>
 #include <gmock/gmock.h>
@@ -17,6 +19,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr uint64_t kBytes = 8192;
+constexpr auto kTimeout = 1s; // --distributed-timeout
 
 std::string NewName() {
   static int names = 0;
@@ -34,15 +37,15 @@ class TwoProcesses : public ::testing::Test {
 protected:
   TwoProcesses() {
     const std::string name = NewName();
-    std::future<Connected> other = Begin({1, 2, name}); // it waits for rank 0
+    std::future<Connected> other = Begin({1, 2, name, kTimeout}); // it waits for rank 0
     std::this_thread::sleep_for(20ms);
-    Connected one = Begin({0, 2, name}).get(), two = other.get();
+    Connected one = Begin({0, 2, name, kTimeout}).get(), two = other.get();
     EXPECT_TRUE(one.ok() && two.ok()) << one.status() << two.status();
     first = *std::move(one);
     second = *std::move(two);
   }
   std::shared_ptr<RankGroup> Group(const RankProcesses &processes) const {
-    return std::make_shared<RankGroup>(2, 1s, board, processes.rank());
+    return std::make_shared<RankGroup>(2, kTimeout, board, processes.rank());
   }
 
   std::shared_ptr<RankBoard> board = std::make_shared<RankBoard>();
@@ -97,6 +100,14 @@ TEST_F(TwoProcesses, AgreeOnTheFirstError) {
   second.reset();
   EXPECT_THAT(std::string(first->Agree(none).message()), HasSubstr("the process of rank 1"));
   EXPECT_EQ(first->Agree(full), full); // what failed here says more
+}
+
+// Only a process that may still load is waited for longer than the timeout.
+TEST_F(TwoProcesses, AFileThatDoesNotComeIsNotWaitedForForever) {
+  auto other = std::async(std::launch::async, [&] { return second->ExchangeTexts("file").ok(); });
+  EXPECT_THAT(std::string(first->ExchangeFiles(OwnedFile()).status().message()),
+              HasSubstr("): it has not sent a file descriptor for 1 s (--distributed-timeout)"));
+  EXPECT_TRUE(other.get());
 }
 
 TEST_F(TwoProcesses, SendMessagesAndEnd) {
@@ -165,9 +176,12 @@ TEST(RankProcesses, RefuseOthers) {
     const char *purpose;
     const char *message;
   } cases[] = {
-      {{0, 2, NewName()}, {1, 2, ""}, "another test", "rank 1 runs another test, but rank 0 runs a test; give all"},
-      {{0, 2, NewName()}, {1, 3, ""}, "a test", "rank 1 is one of 3 ranks, but rank 0 of 2"},
-      {{0, 2, NewName()}, {5, 2, ""}, "a test", "rank 5 is there twice, or is none of them"},
+      {{0, 2, NewName(), kTimeout},
+       {1, 2, "", kTimeout},
+       "another test",
+       "rank 1 runs another test, but rank 0 runs a test; give all"},
+      {{0, 2, NewName(), kTimeout}, {1, 3, "", kTimeout}, "a test", "rank 1 is one of 3 ranks, but rank 0 of 2"},
+      {{0, 2, NewName(), kTimeout}, {5, 2, "", kTimeout}, "a test", "rank 5 is there twice, or is none of them"},
   };
   for (auto &one : cases) {
     one.second.rendezvous = one.first.rendezvous;
@@ -177,15 +191,64 @@ TEST(RankProcesses, RefuseOthers) {
   }
 }
 
+// Rank 1 is there and still loads, so only rank 2 can say that rank 0 waits in vain.
+TEST(RankProcesses, AProcessThatEndsWhileAnotherOneLoadsIsAnError) {
+  const std::string name = NewName();
+  std::future<Connected> others[] = {Begin({1, 3, name, kTimeout}), Begin({2, 3, name, kTimeout})};
+  Connected first = Begin({0, 3, name, kTimeout}).get();
+  Connected second = others[0].get(), third = others[1].get();
+  ASSERT_TRUE(first.ok() && second.ok() && third.ok());
+  auto agreed = std::async(std::launch::async, [&] { return (*first)->Agree(absl::OkStatus()); });
+  EXPECT_EQ(agreed.wait_for(200ms), std::future_status::timeout); // it waits for rank 1
+  const auto begin = std::chrono::steady_clock::now();
+  third->reset();
+  EXPECT_THAT(std::string(agreed.get().message()),
+              AllOf(HasSubstr("the process of rank 2 (id "), HasSubstr("): it has ended")));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 1s);
+  // Rank 0 ends, and so does rank 1.
+  first->reset();
+  EXPECT_THAT(std::string((*second)->Agree(absl::OkStatus()).message()), HasSubstr("the process of rank 0 (id "));
+}
+
+TEST(RankProcesses, AProcessThatEndsBeforeAllHaveStartedIsAnError) {
+  const std::string name = NewName();
+  std::future<Connected> first = Begin({0, 3, name, kTimeout});
+  {
+    absl::StatusOr<MessageSocket> rank1 = MessageSocket::Connect(name, std::chrono::steady_clock::now() + 10s);
+    ASSERT_TRUE(rank1.ok());
+    constexpr uint32_t kHello = 0x1000; // the first message of a process
+    MessageWriter hello;
+    hello.Put(uint32_t{1});
+    hello.Put(uint32_t{3});
+    hello.PutText("a test");
+    ASSERT_TRUE(rank1->Send(kHello, hello.Take()).ok());
+    EXPECT_EQ(first.wait_for(200ms), std::future_status::timeout);
+  }
+  ASSERT_EQ(first.wait_for(5s), std::future_status::ready);
+  EXPECT_THAT(std::string(first.get().status().message()),
+              AllOf(HasSubstr("--rendezvous " + name + ": the process of rank 1 (id "), HasSubstr("): it has ended")));
+}
+
+// A process of the same user that says nothing keeps nobody from starting.
+TEST(RankProcesses, AProcessThatSaysNothingIsIgnored) {
+  const std::string name = NewName();
+  std::future<Connected> first = Begin({0, 2, name, kTimeout});
+  absl::StatusOr<MessageSocket> silent = MessageSocket::Connect(name, std::chrono::steady_clock::now() + 10s);
+  ASSERT_TRUE(silent.ok());
+  Connected second = Begin({1, 2, name, kTimeout}).get();
+  EXPECT_TRUE(second.ok()) << second.status();
+  EXPECT_TRUE(first.get().ok());
+}
+
 TEST(RankProcesses, NamesBelongToOneEngine) {
   const std::string name = NewName();
-  std::future<Connected> first = Begin({0, 2, name});
+  std::future<Connected> first = Begin({0, 2, name, kTimeout});
   std::this_thread::sleep_for(50ms);
-  Connected again = Begin({0, 2, name}).get();
+  Connected again = Begin({0, 2, name, kTimeout}).get();
   EXPECT_EQ(again.status().code(), absl::StatusCode::kAlreadyExists);
   EXPECT_THAT(std::string(again.status().message()),
               HasSubstr("another process is rank 0 of --rendezvous " + name + "; give each engine its own name"));
-  Connected second = Begin({1, 2, name}).get();
+  Connected second = Begin({1, 2, name, kTimeout}).get();
   EXPECT_TRUE(second.ok()) << second.status();
   EXPECT_TRUE(first.get().ok());
 }
