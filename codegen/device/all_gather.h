@@ -17,9 +17,9 @@ __device__ __forceinline__ void continue_with_next_round(Round<ranks> &round, un
 // word. Word i of a slot belongs to one thread, the same in all rounds and on all ranks. In a round this thread
 // - restores the poison of all words of the buffer of the round before whose number is i modulo the words of a slot.
 //   These are the words i of all slots, which it has read, and in the first round words of the kernel before.
-// - then pushes word i. A rank that has received it in round r may push word i in round r + 1 and later in r + 2, to
-// the
-//   buffer of round r - 1. The fence orders these pushes behind the poison.
+// - then pushes word i. It must not push first: where the last round has no word i, word i of the round before is what
+//   tells the other ranks that their next kernel may write this buffer. The fence orders the poison before what they
+//   push when they have received the word.
 // - receives word i of all ranks.
 // Therefore each rank pushes all its words, also those that no row of y has: who receives word i of all ranks in the
 // last full round knows that all of them have restored the poison of earlier rounds. The last round may have fewer
