@@ -90,11 +90,14 @@ def Tile_CostModelAttr : AttrDef<TileDialect, "CostModel"> {
 
     Of the sum over ranks: up to `one_shot_pair_bytes` with two ranks and up to `one_shot_bytes` with more, each rank
     pushes all it has to all others.
+
+    Of the gather of columns: a round of the exchange has as many rows as fit `gather_bytes` of the buffer of each rank.
   }];
   let parameters = (ins "int64_t":$slots, "int64_t":$clustered_percent, "int64_t":$memory_bytes, "int64_t":$cache_bytes,
                         "int64_t":$products, "int64_t":$round_trip, "int64_t":$cluster_wait, "int64_t":$streaming_rows,
                         "int64_t":$scaled_columns, "int64_t":$split_norm_rows, "int64_t":$prefill_rows, "int64_t":$prefill_keys,
-                        "int64_t":$spread_sequences, "int64_t":$one_shot_pair_bytes, "int64_t":$one_shot_bytes);
+                        "int64_t":$spread_sequences, "int64_t":$one_shot_pair_bytes, "int64_t":$one_shot_bytes,
+                        "int64_t":$gather_bytes);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }
@@ -234,7 +237,7 @@ def Tile_CollectiveOp : TileOp<"collective", [MemoryEffects<[MemRead, MemWrite]>
 
     Without `exchange` no kernel is compiled for such a program: the runtime of each rank runs it. With it, a kernel
     pushes rows to memory of the other ranks and reads there what they have pushed (codegen/device/peers.h). A sum of up
-    to `getOneShotRows()` rows takes one hop, a larger one two.
+    to `getOneShotRows()` rows takes one hop, a larger one two. A gather takes a round for each `getRoundRows()` rows.
 
     ```mlir
     tile.program @sum(%x: !tile.view<?x64xbf16, activation, tokens>, %y: !tile.view<?x64xbf16, output, tokens>)
@@ -255,6 +258,8 @@ def Tile_CollectiveOp : TileOp<"collective", [MemoryEffects<[MemRead, MemWrite]>
     // Of the kernel, where there is an `exchange`; `target` says how large is what goes in one shot.
     /// The most rows that are summed in one shot.
     int64_t getOneShotRows(TargetAttr target);
+    /// The most rows that are exchanged in a round: at least one of a gather, all rows of a sum.
+    int64_t getRoundRows(TargetAttr target);
     /// Bytes of one round's buffer that a rank needs for the largest step.
     int64_t getExchangeBytes(TargetAttr target);
     int64_t getThreads(TargetAttr target);

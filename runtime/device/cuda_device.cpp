@@ -319,13 +319,18 @@ private:
 
   static bool IsEmpty(const std::array<uint32_t, 3> &grid) { return grid[0] == 0 || grid[1] == 0 || grid[2] == 0; }
 
-  // Records which rounds the kernels of a list that exchange with peers have, as they count them.
+  // Records which rounds the kernels of a list that exchange with peers have, as they count them. A launch may have
+  // several.
   void CountRounds(const List &list, const StepSizes &sizes) {
     std::vector<const plan::Launch *> exchanging;
     for (const Prepared &prepared : list.launches)
       if (const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
-          loaded.exchanges && !IsEmpty(GridOf(*prepared.bound.launch, sizes)))
-        exchanging.push_back(prepared.bound.launch);
+          loaded.exchanges && !IsEmpty(GridOf(*prepared.bound.launch, sizes))) {
+        const int32_t rows = std::max(sizes[loaded.collective->rows()], 0);
+        exchanging.insert(exchanging.end(),
+                          RoundsOf(*loaded.collective, rank_.gpus->ranks_of_stage(), static_cast<uint64_t>(rows)),
+                          prepared.bound.launch);
+      }
     rounds_.Add(std::move(exchanging));
   }
 

@@ -26,15 +26,17 @@ POISON, ROUNDS = 0x80008000, 3
 
 
 class Case(NamedTuple):
-    """One kernel, `step_exchange`: columns of a rank, of a row of the result, and the most rows of a step. `epilogue`: what follows
-    a sum, "residual" or "norm" (a residual, columns scaled by a weight plus 1, and sums of the squares of parts). `family`: of the
-    linear layer that computes and pushes the rows, `step_linear`; without one they are given."""
+    """One kernel, `step_exchange`: columns of a rank, of a row of the result, and the most rows of a step. `gather_rows`: the most
+    that a gather exchanges in a round. `epilogue`: what follows a sum, "residual" or "norm" (a residual, columns scaled by a weight
+    plus 1, and sums of the squares of parts). `family`: of the linear layer that computes and pushes the rows, `step_linear`; without
+    one they are given."""
     ranks: int
     columns: int
     rows: int
     type: str = "bf16"
     gathered: int = 0  # 0: all_reduce
     one_shot_bytes: int = 4096
+    gather_rows: int = 1000
     multiprocessors: int = 2
     epilogue: str = ""
     family: str = ""
@@ -42,11 +44,19 @@ class Case(NamedTuple):
     def result_columns(self):
         return self.gathered or self.columns
 
+    def gathered_row_words(self):
+        """Words of 16 bytes that a row of a gather takes in a buffer."""
+        return self.ranks * -(-self.columns * (4 if self.type == "f32" else 2) // 16)
+
+    def rounds(self, rows):
+        """Of the exchange, that the kernel takes for so many rows."""
+        return -(-rows // self.gather_rows) if self.gathered else 1
+
     def exchange_words(self):
         """Words of 16 bytes of one round's buffer, as docs/distributed.md has them."""
         size = 4 if self.type == "f32" else 2
         if self.gathered:
-            return self.ranks * self.rows * -(-self.columns * size // 16)
+            return min(self.rows, self.gather_rows) * self.gathered_row_words()
         if self.epilogue:
             return self.ranks * self.rows * self.columns * size // 16
         one_shot_rows = self.one_shot_bytes // (self.columns * size)
@@ -65,6 +75,11 @@ SMALL = {
     "gather_2": Case(2, 64, 24, "f32", gathered=101),
     "gather_4": Case(4, 36, 24, "bf16", gathered=144),
     "cut_4": Case(4, 32, 8, "f32", gathered=65),
+    # Gathers in rounds of a few rows, the last one of fewer: also with a block and threads that have no words in it.
+    "rounds_2": Case(2, 64, 24, "f32", gathered=101, gather_rows=5),
+    "rounds_3": Case(3, 512, 8, "f32", gathered=1500, gather_rows=3),
+    "rounds_4": Case(4, 36, 19, "bf16", gathered=70, gather_rows=1),
+    "rounds_8": Case(8, 520, 9, "bf16", gathered=4100, gather_rows=7),
     # With few and several rows in a tile, parts of tiles at the end, threads that hold the same words, and ranks of f32.
     "residual_2": Case(2, 264, 1, epilogue="residual"),
     "residual_4": Case(4, 1032, 7, epilogue="residual"),
@@ -91,6 +106,10 @@ LARGE = {
                                                     multiprocessors=132, epilogue=epilogue)
     for ranks in (2, 4) for columns in (4096, 8192)
     for rows, epilogue in ((1, "residual"), (8, "residual"), (16, "norm"), (32, "norm")) + (((64, "norm"),) if ranks * columns < 32768 else ())
+} | {
+    # Logits of a vocabulary of 128,256: 16 rows fit the 8 MiB of a round.
+    f"{rows}_rows_logits_{ranks}": Case(ranks, 128256 // ranks, rows, "f32", gathered=128256, gather_rows=16, multiprocessors=132)
+    for ranks in (2, 4) for rows in (1, 16, 64, 256)
 }
 
 
@@ -125,7 +144,7 @@ def module(case):
     costs = ("slots = 2, clustered_percent = 88, memory_bytes = 4400, cache_bytes = 5500, products = 2500, round_trip = 2500, "
              "cluster_wait = 500, streaming_rows = 8, scaled_columns = 2048, split_norm_rows = 256, prefill_rows = 128, "
              f"prefill_keys = 128, spread_sequences = 4, one_shot_pair_bytes = {case.one_shot_bytes}, "
-             f"one_shot_bytes = {case.one_shot_bytes}")
+             f"one_shot_bytes = {case.one_shot_bytes}, gather_bytes = {case.gather_rows * case.gathered_row_words() * 16}")
     return f"""
 #target = #tile.target<sm_90a, multiprocessors = {case.multiprocessors}, shared_bytes = 233472, reserved_shared_bytes = 1024,
                        block_shared_bytes = 232448, cost_model = <{costs}>>
@@ -331,11 +350,11 @@ class EmulatedRanks:
                     ctypes.addressof(table) if pushes else 0)
 
     def run(self, xs, others=None, in_place=False, absent=(), linears=None):
-        """One round, without the ranks `absent`: the results of each rank. `linears`: what computes `xs`."""
-        return self.run_rounds([Step(xs, others, linears)], in_place, absent)[0]
+        """One step, without the ranks `absent`: the results of each rank. `linears`: what computes `xs`."""
+        return self.run_steps([Step(xs, others, linears)], in_place, absent)[0]
 
-    def run_rounds(self, steps, in_place=False, absent=()):
-        """Rounds that follow each other on each rank, which waits for the others in its kernels only."""
+    def run_steps(self, steps, in_place=False, absent=()):
+        """Steps that follow each other on each rank, which waits for the others in its kernels only."""
         buffers = [[self.buffers(x, step.others, in_place) for x in step.xs] for step in steps]
 
         def run_rank(rank):
@@ -372,23 +391,24 @@ def check_emulated(compiler, folder):
     with tempfile.TemporaryDirectory() as scratch:
         for name, case in SMALL.items():
             rng, ranks = np.random.default_rng(3), EmulatedRanks(compiler, folder / name, case, pathlib.Path(scratch))
+            rounds = 0  # of the exchange
             sizes = [1, case.rows, 2, case.rows // 2, 1, case.rows, case.rows - 1, 3]
-            for round, rows in enumerate(max(1, min(rows, case.rows)) for rows in sizes):
+            for step, rows in enumerate(max(1, min(rows, case.rows)) for rows in sizes):
                 xs, others, linears = random_step(rng, case, rows)
-                in_place = round % 2 == 1 and not case.gathered and not case.epilogue
+                in_place = step % 2 == 1 and not case.gathered and not case.epilogue
                 results = ranks.run(xs, others, in_place, linears=linears)
                 wanted = results_of(case, xs, others)
+                rounds += case.rounds(rows)
                 guards = sum(int((y[rows].view(np.uint8) != 7).sum()) for of_rank in results for y in of_rank)
-                yield (f"{name}, round {round}: {rows} rows{' in place' if in_place else ''}",
+                yield (f"{name}, step {step}: {rows} rows{' in place' if in_place else ''}",
                        guards + sum(count_wrong(y[:rows], w) for of_rank in results for y, w in zip(of_rank, wanted)))
                 if case.epilogue:
                     alone = ranks.run_epilogue(reference(case, xs), others)
-                    yield (f"{name}, round {round}: all ranks and the epilogue have the same bits",
+                    yield (f"{name}, step {step}: all ranks and the epilogue have the same bits",
                            sum(int((y != z).sum()) for of_rank in results for y, z in zip(of_rank, alone)))
-                yield f"{name}, round {round}: buffers of other rounds", int(not ranks.is_clear(round))
-                yield (f"{name}, round {round}: tables",
-                       sum((t.round, t.arrived, t.failed) != (round + 1, 0, 0) or 16 * t.previous_words > ranks.round_bytes for t in ranks.tables))
-            rounds = len(sizes)
+                yield f"{name}, step {step}: buffers of other rounds", int(not ranks.is_clear(rounds - 1))
+                yield (f"{name}, step {step}: tables",
+                       sum((t.round, t.arrived, t.failed) != (rounds, 0, 0) or 16 * t.previous_words > ranks.round_bytes for t in ranks.tables))
             if case.family:
                 yield f"{name}: elements of a linear layer that are -0.0", int(not (xs[0] == 0x8000).any())
                 y, before = ranks.buffers(xs[0], others, in_place=False)[0][0], ranks.exchange[1].copy()
@@ -398,14 +418,15 @@ def check_emulated(compiler, folder):
                 ranks.tables[0].failed = 0
                 yield (f"{name}: rows without peers and after a failure",
                        int((y != xs[0]).sum()) + int((ranks.exchange[1] != before).sum()))
+            if case.family or case.rounds(case.rows) > 1:
                 steps = [random_step(rng, case, int(rng.integers(1, case.rows + 1))) for _ in range(10)]
-                found, rounds = ranks.run_rounds(steps), rounds + len(steps)
-                yield (f"{name}: {len(steps)} rounds that follow each other",
+                found, rounds = ranks.run_steps(steps), rounds + sum(case.rounds(len(step.xs[0])) for step in steps)
+                yield (f"{name}: {len(steps)} steps that follow each other",
                        sum(count_wrong(y[:len(w)], w) for step, of_step in zip(steps, found) for of_rank in of_step
                            for y, w in zip(of_rank, results_of(case, step.xs, step.others))))
-                yield f"{name}: buffers after these rounds", int(not ranks.is_clear(rounds - 1))
-            # The last rank that has something to send does not come.
-            last = (-(-case.gathered // case.columns) if case.gathered else case.ranks) - 1
+                yield f"{name}: buffers after these steps", int(not ranks.is_clear(rounds - 1))
+            # The last rank does not come.
+            last = case.ranks - 1
             for table in ranks.tables:
                 table.timeout_ns = 20 * 10**6
             ranks.run(xs, others, absent=[last], linears=linears)
