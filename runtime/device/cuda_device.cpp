@@ -69,9 +69,11 @@ public:
     if (!debug.ok())
       return debug.status();
     debug_ = *debug;
+    if (SharesGpus(rank_.devices))
+      PrepareSharedGpus();
     if (absl::Status status = Check(api_.Init(0), "starting the driver"); !status.ok())
       return status;
-    absl::StatusOr<std::vector<FoundGpu>> found = FindGpus(api_, target, rank_.count);
+    absl::StatusOr<std::vector<FoundGpu>> found = FindGpus(api_, target, rank_.count, rank_.devices);
     if (!found.ok())
       return found.status();
     device_ = (*found)[rank_.index].device;
@@ -537,15 +539,17 @@ private:
 
   // Enqueues a list of launches. The first launch starts when all earlier work on the stream has ended, because kernels
   // may read the step's metadata, which was copied just before, without waiting for their predecessor. The other
-  // launches may start early.
+  // launches may start early. If another rank of this process has the same GPU, none does: while a kernel waits for
+  // that rank, the launch after it would hold the multiprocessors that the other rank needs.
   absl::Status Enqueue(const List &list, const StepSizes &sizes) {
+    const bool is_shared = rank_.gpus && rank_.gpus->SharesContext(rank_.index);
     bool may_start_early = false;
     for (const Prepared &prepared : list.launches) {
       if (absl::Status status = Enqueue(prepared, sizes, stream_, may_start_early); !status.ok())
         return status;
       // NCCL's part of a step may end with copies, which a kernel cannot start before the end of.
       const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
-      may_start_early = !loaded.UsesNccl() || loaded.function;
+      may_start_early = !is_shared && (!loaded.UsesNccl() || loaded.function);
     }
     return absl::OkStatus();
   }

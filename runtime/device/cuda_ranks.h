@@ -41,6 +41,10 @@ public:
   // `found`: the GPUs of all ranks. `context` and `stream` are the rank's.
   void Open(uint32_t rank, const cuda_driver::Api &api, std::span<const FoundGpu> found, cuda_driver::Context context,
             cuda_driver::Stream stream);
+  // The number of ranks that have the GPU of this one, which may be in other processes.
+  uint32_t RanksOnGpuOf(uint32_t rank) const;
+  // Whether another rank of this process has the same GPU, and so the same context.
+  bool SharesContext(uint32_t rank) const;
   // The PCI addresses of the GPUs of all ranks, which must be the same in all processes.
   std::string Addresses() const;
   // The rank's graphs were destroyed, and its streams not yet. When all ranks of this process are closed, releases what
@@ -48,7 +52,8 @@ public:
   void Close(uint32_t rank);
 
   // Decides how the collective operations of the plan run, and how rows go from stage to stage. All processes decide
-  // the same. Allocates nothing. Errors name the kernel or the GPUs that do not do what was asked for.
+  // the same. Allocates nothing. Errors name the kernel or the GPUs that do not do what was asked for. Warns of ranks
+  // that share a GPU.
   absl::Status Choose(const plan::Target &target);
   // Whether a collective operation runs on NCCL. Then bits of a row can depend on the rows of the step, with more than
   // two ranks of a stage.
@@ -92,6 +97,8 @@ private:
   // Returns the status of all processes.
   absl::Status Agree(const absl::Status &own) const { return processes_ ? processes_->Agree(own) : own; }
   std::string WhyNoPeerAccessInStages() const;
+  // "ranks 0 and 1 share GPU 0"; empty if each rank has a GPU of its own.
+  std::string DescribeSharing() const;
   absl::Status ConnectPeers();
   absl::Status AllocatePeers(OwnedFile *file);
   absl::Status ImportPeers(std::span<const OwnedFile> files);

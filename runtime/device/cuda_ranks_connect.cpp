@@ -16,7 +16,8 @@ absl::Status CudaRanks::Connect() {
       for (uint32_t rank = 0; rank < size(); ++rank)
         ClosePeers(rank);
       uses_peers_ = false;
-      if (!absl::IsDataLoss(status) || backend_ == DistributedBackend::kPeer)
+      // NCCL refuses ranks that share a GPU.
+      if (!absl::IsDataLoss(status) || backend_ == DistributedBackend::kPeer || !DescribeSharing().empty())
         return status;
       if (IsFirst())
         fmt::print(stderr, "inlay: {}. The ranks exchange with NCCL instead\n", std::string(status.message()));
