@@ -384,7 +384,7 @@ public:
       CountRounds(list, sizes);
     if (debug_.sync_launches || debug_.graph_launches)
       return RunOneByOne(list, sizes);
-    if (!reuse)
+    if (!reuse || SharesContext()) // a graph cannot wait for launches of another rank
       return Enqueue(list, sizes);
     auto it = list.graphs.find(sizes);
     if (it == list.graphs.end()) {
@@ -447,6 +447,14 @@ private:
   };
 
   bool IsStuck() const { return rank_.gpus && rank_.gpus->IsStuck(); }
+  bool SharesContext() const { return rank_.gpus && rank_.gpus->SharesContext(rank_.index); }
+
+  // Before a launch that waits for other ranks, which may have to start at the same time.
+  absl::Status Meet(const Prepared &prepared, const StepSizes &sizes) {
+    if (!functions_[prepared.bound.launch->kernel()].exchanges || IsEmpty(GridOf(*prepared.bound.launch, sizes)))
+      return absl::OkStatus();
+    return rank_.gpus->Meet(rank_.index);
+  }
 
   static bool IsEmpty(const std::array<uint32_t, 3> &grid) { return grid[0] == 0 || grid[1] == 0 || grid[2] == 0; }
 
@@ -542,9 +550,11 @@ private:
   // launches may start early. If another rank of this process has the same GPU, none does: while a kernel waits for
   // that rank, the launch after it would hold the multiprocessors that the other rank needs.
   absl::Status Enqueue(const List &list, const StepSizes &sizes) {
-    const bool is_shared = rank_.gpus && rank_.gpus->SharesContext(rank_.index);
+    const bool is_shared = SharesContext();
     bool may_start_early = false;
     for (const Prepared &prepared : list.launches) {
+      if (absl::Status status = Meet(prepared, sizes); !status.ok())
+        return status;
       if (absl::Status status = Enqueue(prepared, sizes, stream_, may_start_early); !status.ok())
         return status;
       // NCCL's part of a step may end with copies, which a kernel cannot start before the end of.
@@ -578,6 +588,8 @@ private:
   // that caused it.
   absl::Status RunOneByOne(const List &list, const StepSizes &sizes) {
     for (const Prepared &prepared : list.launches) {
+      if (absl::Status status = Meet(prepared, sizes); !status.ok())
+        return status;
       auto enqueue = [&] { return Enqueue(prepared, sizes, stream_, /*may_start_early=*/false); };
       absl::Status status = absl::OkStatus();
       if (debug_.graph_launches) {

@@ -308,6 +308,8 @@ void CudaRanks::CloseAll() {
     messages_->Close(*api_);
   if (stages_)
     stages_->Close(IsStuck());
+  if (shared_ && !IsStuck())
+    shared_->Close();
   for (uint32_t rank = 0; rank < size(); ++rank) {
     ClosePeers(rank);
     if (!gpus_[rank].is_here())

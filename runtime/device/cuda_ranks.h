@@ -7,6 +7,7 @@
 #include "runtime/bundle/plan_generated.h"
 #include "runtime/device/cuda_gpus.h"
 #include "runtime/device/cuda_peer_memory.h"
+#include "runtime/device/cuda_shared_launches.h"
 #include "runtime/device/cuda_stages.h"
 #include "runtime/device/distributed_backend.h"
 #include "runtime/device/nccl.h"
@@ -70,6 +71,8 @@ public:
   // epilogue follows.
   bool IsKernel(const plan::Collective &collective) const { return uses_peers_ && collective.code(); }
   cuda_driver::Pointer table(uint32_t rank) const { return tables_[rank]; }
+  // Before a kernel that waits for other ranks: CudaSharedLaunches::Meet() if the rank shares its context.
+  absl::Status Meet(uint32_t rank) { return shared_ ? shared_->Meet(rank) : absl::OkStatus(); }
   absl::Status Run(uint32_t rank, const plan::Collective &collective, std::span<void *const> arguments, int32_t rows);
   // To the stages before and after that of the rank; null if there is one stage.
   StageLink *link(uint32_t rank) const { return stages_ ? stages_->link(rank) : nullptr; }
@@ -134,6 +137,7 @@ private:
   std::vector<std::unique_ptr<Nccl>> nccl_;    // by stage, of its ranks; null of stages that are not here
   std::unique_ptr<Nccl> messages_;             // of all ranks; null if rows between stages do not go through NCCL
   std::unique_ptr<CudaStages> stages_;         // null if there is one stage
+  std::unique_ptr<CudaSharedLaunches> shared_; // null if no ranks share a context
   std::atomic<bool> has_expired_{false};
   std::mutex ending_; // guards is_stuck_
   std::optional<bool> is_stuck_;

@@ -27,6 +27,14 @@ absl::Status CudaRanks::Connect() {
   if (!why_nccl_.empty())
     if (absl::Status status = ConnectCollectives(); !status.ok())
       return status;
+  bool is_shared = false;
+  for (uint32_t rank = 0; rank < size(); ++rank)
+    is_shared |= SharesContext(rank);
+  if (is_shared) {
+    shared_ = std::make_unique<CudaSharedLaunches>(*group_, *api_, gpus_, of_stage_);
+    if (absl::Status status = shared_->Open(); !status.ok())
+      return status;
+  }
   return stages_ ? ConnectStages() : absl::OkStatus();
 }
 

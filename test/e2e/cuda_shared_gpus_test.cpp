@@ -3,6 +3,7 @@
 #include "test/e2e/cuda_ranks_testing.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <gmock/gmock.h>
@@ -117,6 +118,44 @@ TEST_F(CudaSharedGpusTest, NcclRefusesSharedGpus) {
   EXPECT_EQ(Message(Connect(MakeTarget(builder_, true, /*logits_have_code=*/false))),
             "the ranks need NCCL because kernel 'logits' has no code for peer memory, but ranks 0 and 1 share GPU 1, "
             "which NCCL refuses; name a GPU for each rank (--device)");
+}
+
+// A stream waits for the work that the other rank has enqueued before the same call.
+TEST_F(CudaSharedGpusTest, KernelsThatExchangeStartTogether) {
+  named_ = {0, 0};
+  timeout_ = std::chrono::seconds(30); // no thread is late on a busy machine
+  ASSERT_EQ(Connect(MakeTarget(builder_)), absl::OkStatus());
+  constexpr int kCalls = 100;
+  std::atomic<int> calls[2] = {0, 0};
+  std::atomic<int> most_ahead{0};
+  absl::Status statuses[2];
+  auto run = [&](uint32_t rank) {
+    for (int i = 0; i < kCalls && statuses[rank].ok(); ++i) {
+      ++calls[rank];
+      statuses[rank] = ranks_->Meet(rank);
+      most_ahead = std::max(most_ahead.load(), i + 1 - calls[1 - rank]);
+    }
+  };
+  std::thread other(run, 1);
+  run(0);
+  other.join();
+  EXPECT_TRUE(statuses[0].ok() && statuses[1].ok()) << statuses[0] << statuses[1];
+  EXPECT_EQ(most_ahead, 0); // no call has returned before the other rank's began
+}
+
+TEST_F(CudaSharedGpusTest, ARankThatDoesNotExchangeIsNamed) {
+  named_ = {1, 1};
+  ASSERT_EQ(Connect(MakeTarget(builder_)), absl::OkStatus());
+  EXPECT_THAT(Message(ranks_->Meet(0)),
+              AllOf(HasSubstr("has waited 0.2 s (--distributed-timeout) until rank 1 (step 0, call 0: idle, for "),
+                    HasSubstr("exchanges with it on GPU 1; the engine cannot continue")));
+  EXPECT_TRUE(group_->has_failed());
+}
+
+// They have GPUs of their own: nothing to wait for.
+TEST_F(CudaSharedGpusTest, RanksOnTwoGpusDoNotMeet) {
+  ASSERT_EQ(Connect(MakeTarget(builder_)), absl::OkStatus());
+  EXPECT_EQ(ranks_->Meet(0), absl::OkStatus());
 }
 
 class CudaSharedStagesTest : public CudaStagesTest {};

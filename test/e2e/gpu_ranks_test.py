@@ -35,8 +35,7 @@ RUNS = [
     ("two stages", "host memory", ("--enforce-eager",), {"FAKE_NO_PEER": "0:1"}),
     ("two stages of two ranks", "peer memory", ("--distributed-backend", "peer"), {}),
     ("two stages of two ranks", "NCCL 2.28.9", ("--distributed-backend", "nccl"), {}),
-    ("two ranks", "peer memory", ("--device", "0,0"), ONE_GPU),
-    ("two ranks", "peer memory", ("-dev", "0,0", "--enforce-eager"), ONE_GPU),
+    ("two ranks", "peer memory", ("-dev", "0,0"), ONE_GPU),
     ("two stages", "peer memory", ("--device", "0,0"), ONE_GPU),
     ("two stages of two ranks", "peer memory", ("--device", "1,1,0,0"), {"FAKE_GPUS": "2"}),
 ]
@@ -151,6 +150,8 @@ def errors(t: tools.Tools, machine: Machine, model: pathlib.Path) -> None:
                   "--device", "0,2")
     machine.fails("too few GPUs for the ranks", ["--device names 1 GPU, but ", " was compiled for 2 ranks (--tensor-parallel-size times "],
                   "--device", "1")
+    machine.fails("memory that ranks share", ["of the 128.0 MiB that are free on Fake GPU (sm_90a)"], "--device", "0,0",
+                  "--gpu-memory-utilization", 0.0001)
     machine.fails("no index", ["--device: expected indices of GPUs separated by commas, as in 1,2,3; found 'x'"], "--device", "0,x")
     machine.fails("no NCCL", ["the ranks need NCCL because --distributed-backend is nccl", "none.so", "--nccl", "nvidia-nccl-cu13"],
                   "--distributed-backend", "nccl", nccl=t.scratch / "none.so")
