@@ -1,5 +1,6 @@
 // Ranks on the GPUs that --device names, with the fake driver. Several ranks can have one GPU.
 #include "runtime/device/cuda_gpus.h"
+#include "runtime/device/peer_table.h"
 #include "test/e2e/cuda_ranks_testing.h"
 
 #include <algorithm>
