@@ -66,9 +66,11 @@ public:
     if (!debug.ok())
       return debug.status();
     debug_ = *debug;
+    if (SharesGpus(rank_.devices))
+      PrepareSharedGpus();
     if (absl::Status status = Check(api_.Init(0), "starting the driver"); !status.ok())
       return status;
-    absl::StatusOr<std::vector<FoundGpu>> found = FindGpus(api_, target, rank_.count);
+    absl::StatusOr<std::vector<FoundGpu>> found = FindGpus(api_, target, rank_.count, rank_.devices);
     if (!found.ok())
       return found.status();
     device_ = (*found)[rank_.index].device;
@@ -257,7 +259,7 @@ public:
       CountRounds(list, sizes);
     if (debug_.sync_launches || debug_.graph_launches)
       return RunOneByOne(list, sizes);
-    if (!reuse)
+    if (!reuse || SharesContext()) // a graph cannot wait for launches of another rank
       return Enqueue(list, sizes);
     auto it = list.graphs.find(sizes);
     if (it == list.graphs.end()) {
@@ -316,6 +318,15 @@ private:
     bool UsesNccl() const { return collective && !exchanges; }
     bool TakesPeers() const { return exchanges || code->peers(); }
   };
+
+  bool SharesContext() const { return rank_.gpus && rank_.gpus->SharesContext(rank_.index); }
+
+  // Before a launch that waits for other ranks, which may have to start at the same time.
+  absl::Status Meet(const Prepared &prepared, const StepSizes &sizes) {
+    if (!functions_[prepared.bound.launch->kernel()].exchanges || IsEmpty(GridOf(*prepared.bound.launch, sizes)))
+      return absl::OkStatus();
+    return rank_.gpus->Meet(rank_.index);
+  }
 
   static bool IsEmpty(const std::array<uint32_t, 3> &grid) { return grid[0] == 0 || grid[1] == 0 || grid[2] == 0; }
 
@@ -404,15 +415,19 @@ private:
 
   // Enqueues a list of launches. The first launch starts when all earlier work on the stream has ended, because kernels
   // may read the step's metadata, which was copied just before, without waiting for their predecessor. The other
-  // launches may start early.
+  // launches may start early. If another rank of this process has the same GPU, none does: while a kernel waits for
+  // that rank, the launch after it would hold the multiprocessors that the other rank needs.
   absl::Status Enqueue(const List &list, const StepSizes &sizes) {
+    const bool is_shared = SharesContext();
     bool may_start_early = false;
     for (const Prepared &prepared : list.launches) {
+      if (absl::Status status = Meet(prepared, sizes); !status.ok())
+        return status;
       if (absl::Status status = Enqueue(prepared, sizes, stream_, may_start_early); !status.ok())
         return status;
       // NCCL's part of a step may end with copies, which a kernel cannot start before the end of.
       const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
-      may_start_early = !loaded.UsesNccl() || loaded.function;
+      may_start_early = !is_shared && (!loaded.UsesNccl() || loaded.function);
     }
     return absl::OkStatus();
   }
@@ -441,6 +456,8 @@ private:
   // that caused it.
   absl::Status RunOneByOne(const List &list, const StepSizes &sizes) {
     for (const Prepared &prepared : list.launches) {
+      if (absl::Status status = Meet(prepared, sizes); !status.ok())
+        return status;
       auto enqueue = [&] { return Enqueue(prepared, sizes, stream_, /*may_start_early=*/false); };
       absl::Status status = absl::OkStatus();
       if (debug_.graph_launches) {

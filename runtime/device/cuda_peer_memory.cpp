@@ -48,7 +48,7 @@ std::string WhyNoPeerAccess(const Api &api, std::span<const RankGpu> gpus) {
   for (const RankGpu &from : gpus)
     for (const RankGpu &to : gpus) {
       int can = 0;
-      if (&from != &to && (api.CanAccessPeer(&can, from.device, to.device) != 0 || !can))
+      if (from.device != to.device && (api.CanAccessPeer(&can, from.device, to.device) != 0 || !can))
         return fmt::format("GPU {} cannot access the memory of GPU {}", from.ordinal, to.ordinal);
     }
   return "";
@@ -71,9 +71,11 @@ Result CudaPeerMemory::Map(const AllocationProperties &properties, std::span<con
     api_.MemRelease(handle); // the mapping keeps the memory
   }
   std::vector<AccessDescription> access;
-  for (const RankGpu &gpu : gpus)
-    if (gpu.is_here())
+  for (const RankGpu &gpu : gpus) {
+    auto is_same = [&](const AccessDescription &other) { return other.location.id == gpu.device; };
+    if (gpu.is_here() && std::ranges::none_of(access, is_same))
       access.push_back({{kDeviceLocation, gpu.device}, kReadWriteAccess});
+  }
   if (result == 0)
     result = api_.MemSetAccess(address_, bytes_, access.data(), access.size());
   if (result != 0)
@@ -121,6 +123,8 @@ void CudaPeerMemory::Free() {
 
 absl::Status CheckPeerAccess(const Api &api, const RankGpu &from, const RankGpu &to, Pointer from_memory,
                              Pointer to_memory, RankProcesses *processes) {
+  if (from.device == to.device)
+    return absl::OkStatus();
   Result failed = 0;
   auto call = [&](Result result) { failed = failed ? failed : result; };
   // An error of the driver says nothing of the bytes, so it is no reason to exchange in another way.

@@ -85,7 +85,7 @@ protected:
       process.ranks =
           std::make_unique<CudaRanks>(process.group, stages, backend, INLAY_FAKE_NCCL, process.processes.get());
       absl::StatusOr<std::unique_ptr<Device>> device =
-          OpenDevice("sm_90a", 1, "", {.index = rank, .count = count, .gpus = process.ranks.get()});
+          OpenDevice("sm_90a", 1, "", {.index = rank, .count = count, .gpus = process.ranks.get(), .devices = named_});
       if (!device.ok())
         return device.status();
       process.device = *std::move(device);
@@ -115,6 +115,7 @@ protected:
 
   flatbuffers::FlatBufferBuilder builder_;
   std::vector<Process> all_;
+  std::vector<int32_t> named_; // DeviceRank::devices
   RankGroup::Clock::duration timeout_ = std::chrono::milliseconds(200);
 };
 
@@ -137,6 +138,28 @@ TEST_F(CudaProcessesTest, EachMapsTheMemoryOfTheOthers) {
       EXPECT_EQ(same[5], 17 + rank);
       words[5] = kPeerPoison;
     }
+}
+
+// Three processes on two GPUs: each has memory of its own.
+TEST_F(CudaProcessesTest, ProcessesCanShareAGpu) {
+  named_ = {1, 0, 1};
+  ::testing::internal::CaptureStderr();
+  ASSERT_EQ(Connect(3, 1, DistributedBackend::kPeer), absl::OkStatus());
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(),
+            "inlay: ranks 0 and 2 share GPU 1: this is for checking, not for speed\n");
+  for (const Process &process : all_)
+    EXPECT_EQ(process.ranks->Describe(), "GPUs 1, 0, 1 through peer memory");
+  EXPECT_EQ(all_[2].ranks->RanksOnGpuOf(2), 2u);
+  EXPECT_FALSE(all_[2].ranks->SharesContext(2)); // each process has a context of its own
+  PeerTable tables[3];
+  for (uint32_t rank = 0; rank < 3; ++rank)
+    std::memcpy(&tables[rank], reinterpret_cast<const void *>(all_[rank].ranks->table(rank)), sizeof(PeerTable));
+  EXPECT_NE(tables[0].exchange[0], tables[0].exchange[2]);
+  for (uint32_t of = 0; of < 3; ++of) {
+    reinterpret_cast<uint32_t *>(tables[0].exchange[of])[5] = 17 + of;
+    for (uint32_t rank = 1; rank < 3; ++rank)
+      EXPECT_EQ(reinterpret_cast<const uint32_t *>(tables[rank].exchange[of])[5], 17 + of);
+  }
 }
 
 TEST_F(CudaProcessesTest, AllFindTheSamePairBroken) {

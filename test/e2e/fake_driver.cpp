@@ -3,7 +3,7 @@
 // Kernels run when they are launched (FAKE_KERNELS, see fake_kernels.h) or do nothing. The parameters of kernels are
 // read from the cubin. Environment variables:
 //   FAKE_GPUS          number of GPUs (1)
-//   FAKE_CHIP          their chip ("90")
+//   FAKE_CHIPS         their chips ("90"), separated by commas if they differ
 //   FAKE_FIRST_GPU     number of the first one on the PCI bus (0)
 //   FAKE_MEMORY        bytes of memory of each
 //   FAKE_NO_PEER=0:1   GPU 0 cannot access the memory of GPU 1
@@ -49,6 +49,16 @@ int Number(const char *name, int otherwise) {
 }
 
 int GpuCount() { return Number("FAKE_GPUS", 1); }
+
+// The last chip of the list is that of all GPUs after it.
+int ChipOf(int gpu) {
+  const char *text = std::getenv("FAKE_CHIPS");
+  if (!text)
+    return 90;
+  for (const char *comma; gpu > 0 && (comma = std::strchr(text, ',')); --gpu)
+    text = comma + 1;
+  return static_cast<int>(std::strtol(text, nullptr, 10));
+}
 
 // Whether the variable names this pair of GPUs.
 bool Names(const char *variable, int from, int to) {
@@ -174,8 +184,8 @@ Result cuDeviceGetName(char *name, int size, int) {
   std::strncpy(name, "Fake GPU", static_cast<size_t>(size));
   return kOk;
 }
-Result cuDeviceGetAttribute(int *value, int attribute, int) {
-  int chip = Number("FAKE_CHIP", 90);
+Result cuDeviceGetAttribute(int *value, int attribute, int gpu) {
+  const int chip = ChipOf(gpu);
   constexpr int kSharesMemoryFiles = 103;
   *value = attribute == kSharesMemoryFiles ? std::getenv("FAKE_NO_EXPORT") == nullptr
            : attribute == 75               ? chip / 10

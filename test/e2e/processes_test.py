@@ -14,8 +14,7 @@ import subprocess
 import time
 
 import tools
-from processes_support import MPI_ENVIRONMENT, MPIRUN, ended, expect, ranks
-from serve_support import Server
+from processes_support import MPI_ENVIRONMENT, MPIRUN, ended, expect, ranks, serving_ranks
 
 TIMEOUT = 3  # --distributed-timeout
 PROMPT = ("--prompt", "def main(argv):\n", "--temperature", "0", "--max-tokens", "24", "--ignore-eos", "--json", "-q")
@@ -52,22 +51,12 @@ def test_errors(t: tools.Tools, two: pathlib.Path) -> None:
     expect(result.returncode == 1 and "--rendezvous has no effect without mpirun" in result.stderr, result.stderr)
 
 
-@contextlib.contextmanager
-def serving(t: tools.Tools, bundle: pathlib.Path, count: int):
-    with ranks(t, "serve-model", count, bundle, "--port", 0, "--distributed-timeout", TIMEOUT) as processes:
-        line = processes[0].stdout.readline()
-        match = re.search(r"://.*:(\d+)$", line.strip())
-        if not match:
-            tools.fail(f"serve-model did not start: {line!r} {processes[0].communicate()[1]}")
-        yield Server(processes[0], int(match[1])), processes
-
-
 def test_failures(t: tools.Tools, bundle: pathlib.Path, count: int) -> None:
     """A process that is killed or stopped ends all requests with one status. No process and no memory is left."""
     shared = sorted(os.listdir("/dev/shm"))
     body = {"prompt": "import os\n", "max_tokens": 400, "temperature": 0, "ignore_eos": True}
     for number in (signal.SIGKILL, signal.SIGSTOP):
-        with serving(t, bundle, count) as (server, processes), concurrent.futures.ThreadPoolExecutor(4) as pool:
+        with serving_ranks(t, bundle, count, TIMEOUT) as (server, processes), concurrent.futures.ThreadPoolExecutor(4) as pool:
             answers = [pool.submit(server.post, "/v1/completions", body) for _ in range(4)]
             while server.metric("generation_tokens_total") == 0:
                 time.sleep(0.01)
@@ -88,7 +77,7 @@ def test_failures(t: tools.Tools, bundle: pathlib.Path, count: int) -> None:
                 expect(ended(processes[-1], 10)[0] == 1, "SIGSTOP: the process that was stopped")
             expect(server.stop() == 0, f"{number.name}: rank 0")
         print(f"{bundle.name}: {number.name}: {next(iter(messages))[1]}")
-    with serving(t, bundle, count) as (server, processes):
+    with serving_ranks(t, bundle, count, TIMEOUT) as (server, processes):
         processes[0].kill()
         for process in processes[1:]:
             code, errors = ended(process, 10)
