@@ -137,6 +137,7 @@ private:
       (name == "dependent-launch" ? without.dependentLaunch
        : name == "early-fill"     ? without.earlyFill
        : name == "fusion"         ? without.fusion
+       : name == "sum-prologues"  ? without.sumPrologues
                                   : without.normPrologues) = true;
     if (absl::Status status = checkLimits(request.parallel); !status.ok())
       return status;

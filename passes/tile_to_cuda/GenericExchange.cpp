@@ -24,6 +24,9 @@ LogicalResult GenericLowering::receiveSum(tile::ReceiveSumOp op) {
   tile::ViewType view = op.getView().getType();
   std::string ranks = "<" + std::to_string(op.getExchange().getRanks()) + ">";
   auto named = [&](StringRef name) { return NameLoc::get(b.getStringAttr(name), loc); };
+  if (b.getInsertionBlock() != &kernel.getBody().front())
+    return op.emitOpError(
+        "is received in a loop, a branch or by a part of the warps; expected all threads of a block, once");
   // This rank's rows are on their way while the table is read.
   Value own = loadArray(op);
   Type roundType = cuda::OpaqueType::get(b.getContext(), "Round" + ranks);
