@@ -229,8 +229,12 @@ private:
                          : group.family != "matvec"
                              ? "the family " + group.family + " stages no rows before its product"
                              : llm::prologueRefusal(*rows, norm, linear, maxRows);
-    if (reason.empty())
-      reason = pushRefusal(rows->sum);
+    if (reason.empty()) {
+      Operation *producer = rows->sum.getInput().getDefiningOp();
+      Group *pushing = producer ? groupOf.lookup(producer) : nullptr;
+      reason = pushing && pushing->family != kCublasLt ? pushRefusal(rows->sum, pushing->ops)
+                                                       : "no kernel of a linear layer pushes its rows";
+    }
     constexpr int64_t vectors = 2; // the residual and the norm's weight
     if (reason.empty() && !fitsRegisters(linear, vectors, tile::targetOf(linear)))
       reason = "a thread has no registers for its part of the row and the residual";
@@ -240,23 +244,6 @@ private:
     }
     join(group, rows->add, "prologue");
     join(group, rows->sum, "prologue");
-  }
-
-  /// Why no kernel pushes the rows of `sum` (llm-push-sums); empty if one does.
-  std::string pushRefusal(AllReduceOp sum) {
-    Operation *last = sum.getInput().getDefiningOp();
-    Group *producer = last ? groupOf.lookup(last) : nullptr;
-    if (!producer || !isa<LinearOp>(producer->ops.front()) || producer->family == kCublasLt)
-      return "no kernel of a linear layer pushes its rows";
-    if (!sum.getInput().hasOneUse() ||
-        llvm::any_of(producer->ops, [&](Operation *op) { return op != last && !isReadOnlyBy(op, *producer); }))
-      return "the kernel of its rows has other results";
-    for (Operation *op = producer->ops.front(); op != sum; op = op->getNextNode())
-      if (isa<CollectiveInterface>(op))
-        return "the ranks exchange other rows before it";
-    if (llvm::any_of(producer->ops, llvm::IsaPred<CollectiveInterface>))
-      return "the kernel of its rows receives others";
-    return "";
   }
 
   std::string prologueRefusal(FusionInterface op, Operation *reader, Operation *anchor, Group &group) {

@@ -44,6 +44,22 @@ std::string inlay::llm::prologueRefusal(NormedSum rows, NormInterface norm, Line
   return "";
 }
 
+std::string inlay::llm::pushRefusal(AllReduceOp sum, const OpSet &producer) {
+  if (!isa<LinearOp>(producer.front()))
+    return "no kernel of a linear layer pushes its rows";
+  auto isReadElsewhere = [&](Operation *op) {
+    return llvm::any_of(op->getUsers(), [&](Operation *user) { return user != sum && !producer.contains(user); });
+  };
+  if (!sum.getInput().hasOneUse() || llvm::any_of(producer, isReadElsewhere))
+    return "the kernel of its rows has other results";
+  if (llvm::any_of(producer, llvm::IsaPred<CollectiveInterface>))
+    return "the kernel of its rows receives others";
+  for (Operation *op = producer.front(); op != sum; op = op->getNextNode())
+    if (isa<CollectiveInterface>(op))
+      return "the ranks exchange other rows before it";
+  return "";
+}
+
 bool inlay::llm::isOfTiles(Operation *op) {
   if (auto squares = dyn_cast<SumOfSquaresOp>(op)) {
     auto columns = [](Value value) { return cast<RankedTensorType>(value.getType()).getDimSize(1); };

@@ -8,7 +8,7 @@
 #ifndef INLAY_PASSES_LLM_SUMFUSION_H
 #define INLAY_PASSES_LLM_SUMFUSION_H
 
-#include "dialects/llm/Llm.h"
+#include "passes/llm/FusionCost.h"
 
 #include <optional>
 
@@ -28,6 +28,10 @@ std::optional<NormedSum> normedSumOf(NormInterface norm);
 /// Why the kernel of `product`, which norms its rows by `norm`, does not receive `rows` while it stages them, in steps
 /// of up to `maxRows` rows; empty if it does.
 std::string prologueRefusal(NormedSum rows, NormInterface norm, LinearOp product, int64_t maxRows);
+
+/// Why the kernel of `producer`, which computes the rows of `sum`, does not push them to the other ranks
+/// (llm-push-sums); empty if it does.
+std::string pushRefusal(AllReduceOp sum, const OpSet &producer);
 
 /// Whether `op` computes a tile from tiles at the same place.
 bool isOfTiles(mlir::Operation *op);

@@ -65,3 +65,8 @@ tile.program @program() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> attri
 
 // expected-error @+1 {{has no shared memory for the 228 slots of its cost model}}
 #target = #tile.target<sm_90a, multiprocessors = 132, shared_bytes = 233472, reserved_shared_bytes = 1024, block_shared_bytes = 232448, cost_model = <slots = 228, clustered_percent = 88, memory_bytes = 4400, cache_bytes = 5500, products = 2500, round_trip = 2500, cluster_wait = 500, streaming_rows = 8, scaled_columns = 2048, split_norm_rows = 256, prefill_rows = 128, prefill_keys = 128, spread_sequences = 4, one_shot_pair_bytes = 2097152, one_shot_bytes = 524288, prologue_sum_rows = 1>>
+
+// -----
+
+// expected-error @+1 {{has prologue_sum_rows of 2, expected 0 or 1: kernels stage one row before their product}}
+#costs = #tile.cost_model<slots = 2, clustered_percent = 88, memory_bytes = 4400, cache_bytes = 5500, products = 2500, round_trip = 2500, cluster_wait = 500, streaming_rows = 8, scaled_columns = 2048, split_norm_rows = 256, prefill_rows = 128, prefill_keys = 128, spread_sequences = 4, one_shot_pair_bytes = 2097152, one_shot_bytes = 524288, prologue_sum_rows = 2>
