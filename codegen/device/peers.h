@@ -9,7 +9,7 @@
 //
 // A block reads words that blocks of the same number push, so that blocks of one launch do not wait for each other.
 // All functions are called by all threads of a grid, once in a kernel; push_piece and receive_piece may be called for
-// several pieces.
+// several pieces. Blocks of peer_rows.h all read what one launch before theirs has pushed on the other ranks.
 #pragma once
 #include "peer_access.h"
 
