@@ -10,6 +10,7 @@
 // A block reads words that blocks of the same number push, so that blocks of one launch do not wait for each other.
 // All functions are called by all threads of a grid, once in a kernel; push_piece and receive_piece may be called for
 // several pieces. A kernel has one round, that of all_gather (all_gather.h) may have several.
+// Blocks of peer_rows.h all read what one launch before theirs has pushed on the other ranks.
 #pragma once
 #include "peer_access.h"
 
@@ -177,12 +178,12 @@ __device__ __forceinline__ void check_time(Round<ranks> &round, unsigned long lo
     round.table->failed_round = round.number;
   round.failed = is_late || read_now(&round.table->failed) != 0;
 }
+constexpr int spins_of_check = 1024; // about 1 ms
 // words[t] = what lies at `offset` + t * `stride` of this rank's buffer, for t < count, as soon as all of it has
 // arrived; it comes from rank t. The words are undefined if the round fails. Words that are given have arrived.
 template <int ranks>
 __device__ __forceinline__ void receive(Round<ranks> &round, uint4 (&words)[ranks], unsigned long long offset,
                                         unsigned long long stride, int count = ranks) {
-  constexpr int spins_of_check = 1024; // about 1 ms
   const unsigned char *from = round.own + offset;
 #pragma unroll
   for (int t = 0; t < ranks; ++t)
@@ -224,14 +225,23 @@ __device__ __forceinline__ void receive_others(Round<ranks> &round, uint4 (&word
 constexpr unsigned last_round = 0xffffffffu;
 __device__ __forceinline__ unsigned round_after(unsigned number) { return number + 1 == last_round ? 0 : number + 1; }
 // `bytes`: of the buffer that this round wrote. The last block to end says so to the next round.
-template <int ranks> __device__ __forceinline__ void end_round(const Round<ranks> &round, unsigned long long bytes) {
+__device__ __forceinline__ bool is_last_to_end(PeerTable *table) {
   __syncthreads(); // all threads have read the table
-  PeerTable *table = round.table;
-  if (threadIdx.x != 0 || take_ticket(&table->arrived) != block_count() - 1)
-    return;
+  return threadIdx.x == 0 && take_ticket(&table->arrived) == block_count() - 1;
+}
+__device__ __forceinline__ void let_next_begin(PeerTable *table, unsigned number, unsigned long long bytes) {
   table->arrived = 0;
   table->previous_words = static_cast<unsigned>(bytes / 16);
-  table->round = round_after(round.number);
+  table->round = round_after(number);
+}
+template <int ranks> __device__ __forceinline__ void end_round(const Round<ranks> &round, unsigned long long bytes) {
+  if (is_last_to_end(round.table))
+    let_next_begin(round.table, round.number, bytes);
+}
+// The same for a kernel with much work after it has received its pieces: it keeps nothing of the round in registers.
+__device__ __forceinline__ void end_round(PeerTable *table, unsigned long long bytes) {
+  if (is_last_to_end(table))
+    let_next_begin(table, read_now(&table->round), bytes);
 }
 
 // y[0..count) = the sum of x[0..count) of all ranks. Each rank pushes its elements to slot `rank` of all others, and

@@ -135,6 +135,7 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
     groups.target = target.str();
     groups.maxRows = entry.maxTokens;
     groups.separateNorms = without.normPrologues;
+    groups.separateSums = without.sumPrologues;
     groups.separateAll = without.fusion;
     passes.addPass(createFormGroupsPass(groups));
     passes.addNestedPass<func::FuncOp>(createPlanBuffersPass());

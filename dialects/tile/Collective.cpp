@@ -99,8 +99,12 @@ int64_t CollectiveOp::getBlocks(TargetAttr target) {
 }
 
 ReceiveSumOp ReceiveSumOp::of(ProgramOp program) {
-  auto all = program.getOps<ReceiveSumOp>();
-  return all.empty() ? ReceiveSumOp() : *all.begin();
+  ReceiveSumOp first;
+  program.walk([&](ReceiveSumOp op) {
+    first = op;
+    return WalkResult::interrupt();
+  });
+  return first;
 }
 
 LogicalResult ReceiveSumOp::verify() {
@@ -118,7 +122,14 @@ LogicalResult ReceiveSumOp::verify() {
     return emitOpError("sums rows in place without peers, expected those of the first argument");
   if (llvm::any_of(getView().getUsers(), llvm::IsaPred<StoreOp, ScatterOp>))
     return emitOpError("sums rows that its program writes");
-  if (ReceiveSumOp::of((*this)->getParentOfType<ProgramOp>()) != *this)
+  auto program = (*this)->getParentOfType<ProgramOp>();
+  if (!program)
+    return emitOpError("is in no tile.program");
+  if (!getPushed() && (*this)->getParentOp() != program)
+    return emitOpError(
+        "pushes its tile in a loop or a branch; expected a receive_sum that is pushed, or the top level of "
+        "its program");
+  if (ReceiveSumOp::of(program) != *this)
     return emitOpError("is the second of its program, which runs in one round of the exchange");
   return success();
 }

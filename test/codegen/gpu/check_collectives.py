@@ -28,8 +28,8 @@ POISON, ROUNDS = 0x80008000, 3
 class Case(NamedTuple):
     """One kernel, `step_exchange`: columns of a rank, of a row of the result, and the most rows of a step. `gather_rows`: the most
     that a gather exchanges in a round. `epilogue`: what follows a sum, "residual" or "norm" (a residual, columns scaled by a weight
-    plus 1, and sums of the squares of parts). `family`: of the linear layer that computes and pushes the rows, `step_linear`; without
-    one they are given."""
+    plus 1, and sums of the squares of parts), or "product" (a residual, and a linear layer that takes the norm of the new one).
+    `family`: of the linear layer that computes and pushes the rows, `step_linear`; without one they are given."""
     ranks: int
     columns: int
     rows: int
@@ -95,6 +95,14 @@ SMALL |= {
     "swap_ab_8": Case(8, 72, 20, epilogue="residual", family="swap_ab"),
     "generic_3": Case(3, 136, 18, epilogue="residual", family="generic"),
 }
+# Received by the linear layer behind the sum: with warps that have no part of the row, or the end of it, and several
+# tiles of weights for each block.
+SMALL |= {
+    "product_2": Case(2, 264, 1, epilogue="product", family="matvec"),
+    "product_3": Case(3, 2120, 1, epilogue="product", family="matvec"),
+    "product_8": Case(8, 264, 1, epilogue="product", family="matvec"),
+}
+PRODUCT_ROWS = 88  # of the weight of the linear layer behind a sum
 LINEAR_COLUMNS = 320  # of the input of a linear layer
 NORM_PART = 64  # columns whose squares are summed
 # On GPUs: as the compiler makes them for an H200, by bytes of a rank.
@@ -110,6 +118,10 @@ LARGE = {
     # Logits of a vocabulary of 128,256: 16 rows fit the 8 MiB of a round.
     f"{rows}_rows_logits_{ranks}": Case(ranks, 128256 // ranks, rows, "f32", gathered=128256, gather_rows=16, multiprocessors=132)
     for ranks in (2, 4) for rows in (1, 16, 64, 256)
+} | {
+    f"1_rows_{epilogue}_{columns}_{ranks}_pushed": Case(ranks, columns, 1, one_shot_bytes=512 * 1024, multiprocessors=132, epilogue=epilogue,
+                                                       family="matvec")
+    for ranks in (2, 4) for columns in (4096, 8192) for epilogue in ("residual", "product")
 }
 
 
@@ -117,9 +129,14 @@ def module(case):
     x, y = f"tensor<?x{case.columns}x{case.type}>", f"tensor<?x{case.result_columns()}x{case.type}>"
     op = f"llm.all_gather %x : ({x}) -> {y}" if case.gathered else f"llm.all_reduce %x : {x}"
     body, types = f"%v = {op}\n      llm.yield %v : {y}", y
+    product = f"tensor<?x{PRODUCT_ROWS}x{case.type}>"
     if case.epilogue:
         body = f"%sum = {op}\n      %v = llm.add %r, %sum : {x}"
         values = "%v"
+        if case.epilogue == "product":
+            body += (f"\n      %n = llm.rms_norm %v, @norm {{eps = 1.0e-05 : f64, weight_offset = 1.0 : f64}} : ({x}) -> {x}"
+                     f"\n      %p = llm.linear %n, @product : ({x}) -> {product}")
+            values, types = "%p, %v", f"{product}, {x}"
         if case.epilogue == "norm":
             parts = f"tensor<?x{case.columns // NORM_PART}xf32>"
             body += (f"\n      %scaled = llm.scale_columns %v, @norm {{weight_offset = 1.0 : f64}} : {x}"
@@ -130,7 +147,11 @@ def module(case):
       %v = llm.embedding %ids, @table : (tensor<?xi32>) -> {x}
       llm.yield %v : {x}
     }}"""
-    packing = "" if case.family in ("", "generic") else "{packing = #llm<packing atom_8x64>}"
+    packed = "{packing = #llm<packing atom_8x64>}"
+    packing = "" if case.family in ("", "generic") else packed
+    is_product = case.epilogue == "product"
+    results = {"norm": ":3", "product": ":2"}.get(case.epilogue, "")
+    returned = {"norm": "#0", "product": "#1"}.get(case.epilogue, "")
     if case.family:
         given = f"tensor<?x{LINEAR_COLUMNS}x{case.type}>"
         rows = f"""%in = llm.group "x" family("rows") -> {given} {{
@@ -144,7 +165,7 @@ def module(case):
     costs = ("slots = 2, clustered_percent = 88, memory_bytes = 4400, cache_bytes = 5500, products = 2500, round_trip = 2500, "
              "cluster_wait = 500, streaming_rows = 8, scaled_columns = 2048, split_norm_rows = 256, prefill_rows = 128, "
              f"prefill_keys = 128, spread_sequences = 4, one_shot_pair_bytes = {case.one_shot_bytes}, "
-             f"one_shot_bytes = {case.one_shot_bytes}, gather_bytes = {case.gather_rows * case.gathered_row_words() * 16}")
+             f"one_shot_bytes = {case.one_shot_bytes}, gather_bytes = {case.gather_rows * case.gathered_row_words() * 16}, prologue_sum_rows = 1")
     return f"""
 #target = #tile.target<sm_90a, multiprocessors = {case.multiprocessors}, shared_bytes = 233472, reserved_shared_bytes = 1024,
                        block_shared_bytes = 232448, cost_model = <{costs}>>
@@ -153,6 +174,7 @@ module attributes {{llm.model = {{max_model_len = 64 : i64}}, llm.ranks = {case.
   llm.weight @norm : tensor<{case.columns}x{case.type}> from ["norm"]
   llm.weight @inputs : tensor<8x{LINEAR_COLUMNS}x{case.type}> from ["inputs"]
   llm.weight @weight : tensor<{case.columns}x{LINEAR_COLUMNS}x{case.type}> from ["weight"] {packing}
+  llm.weight @product : tensor<{PRODUCT_ROWS}x{case.columns}x{case.type}> from ["product"] {packed}
   func.func @step(%ids: tensor<?xi32>, %batch: !llm.batch) -> {y}
       attributes {{llm.entry = {{kind = "mixed", max_tokens = {case.rows} : i64, max_sequences = 1 : i64}}}} {{
     {rows}
@@ -160,10 +182,10 @@ module attributes {{llm.model = {{max_model_len = 64 : i64}}, llm.ranks = {case.
       %v = llm.embedding %ids, @table : (tensor<?xi32>) -> {x}
       llm.yield %v : {x}
     }}
-    %y{":3" if case.epilogue == "norm" else ""} = llm.group "exchange" family("collective") -> {types} {{
+    %y{results} = llm.group "exchange" family("{"matvec" if is_product else "collective"}") -> {types} {{
       {body}
     }}
-    return %y{"#0" if case.epilogue == "norm" else ""} : {y}
+    return %y{returned} : {y}
   }}
 }}
 """
@@ -214,13 +236,14 @@ def reference(case, xs):
 
 
 class Others(NamedTuple):
-    """The bits that all ranks have of the residual and of the weight of a norm."""
+    """The bits that all ranks have of the residual, of the weight of a norm, and of that of a linear layer."""
     residual: "np.ndarray"
     weight: "np.ndarray"
+    product: "np.ndarray"
 
 
 def results_of(case, xs, others):
-    """What each rank must have: the bits of its results; sums of squares as numbers."""
+    """What each rank must have: the bits of its results; sums of squares and products as numbers."""
     total = reference(case, xs)
     if not case.epilogue:
         return [total]
@@ -228,12 +251,24 @@ def results_of(case, xs, others):
         y = to_floats(case, others.residual) + to_floats(case, total)
         if case.epilogue == "residual":
             return [to_bits(case, y)]
+        if case.epilogue == "product":
+            y = to_floats(case, to_bits(case, y))
+            scaled = from_bf16(to_bf16(y * (to_floats(case, others.weight) + np.float32(1))))
+            rms = np.sqrt((y.astype(np.float64)**2).mean(axis=1, keepdims=True) + 1e-5)
+            return [to_bits(case, y), (scaled.astype(np.float64) @ from_bf16(others.product).T / rms).astype(np.float32)]
         squares = (y.astype(np.float64)**2).reshape(len(y), -1, NORM_PART).sum(axis=2).astype(np.float32)
         return [to_bits(case, y), to_bits(case, y * (to_floats(case, others.weight) + np.float32(1))), squares]
 
 
+def bits_like(case, wanted):
+    """An array in which a kernel leaves a result."""
+    return np.zeros(wanted.shape, np.uint16 if case.epilogue == "product" else wanted.dtype)
+
+
 def count_wrong(found, wanted):
-    """Elements that are not equal in their bits, or sums that are not close."""
+    """Elements that are not equal in their bits, or sums and products that are not close."""
+    if wanted.dtype != found.dtype and found.dtype == np.uint16:
+        return int((~np.isclose(from_bf16(found), wanted, rtol=1e-2, atol=1e-3 * np.abs(wanted).max())).sum())
     if wanted.dtype == np.float32:
         return int((~np.isclose(found.view(np.float32), wanted, rtol=1e-5, atol=0)).sum())
     return int((found != wanted).sum())
@@ -241,7 +276,7 @@ def count_wrong(found, wanted):
 
 def random_bits(rng, case, rows):
     """Numbers of different sizes, zeros of both signs, pairs of -0.0 and the float with their bits."""
-    most = 4 if case.epilogue == "norm" else 20  # whose squares are numbers
+    most = {"norm": 4, "product": 1}.get(case.epilogue, 20)  # whose squares are numbers
     x = (rng.standard_normal((rows, case.columns)) * 10.0 ** rng.integers(-most, most, (rows, case.columns))).astype(np.float32)
     x[rng.random(x.shape) < 0.1] = 0.0
     x[rng.random(x.shape) < 0.2] *= -0.0
@@ -254,7 +289,8 @@ def random_bits(rng, case, rows):
 def random_others(rng, case, rows):
     if not case.epilogue:
         return None
-    return Others(random_bits(rng, case, rows), random_bits(rng, case, 1)[0])
+    return Others(random_bits(rng, case, rows), random_bits(rng, case, 1)[0],
+                  to_bf16((rng.standard_normal((PRODUCT_ROWS, case.columns)) * 0.06).astype(np.float32)))
 
 
 def aligned(bytes, fill):
@@ -327,11 +363,18 @@ class EmulatedRanks:
         if not case.epilogue:
             y = filled(case.result_columns(), x, x if in_place else None)
             return [y if in_place else copied(x), y], [y]
+        if case.epilogue == "product":
+            results = [filled(case.columns, x), filled(PRODUCT_ROWS, x)]
+            return [copied(x), copied(pack_atoms(others.product)), copied(others.weight), copied(others.residual), *results], results
         results = [filled(case.columns, x, others.residual)]
         if case.epilogue == "residual":
             return [copied(x), *results], results
         results += [filled(case.columns, x), filled(case.columns // NORM_PART, np.zeros(1, np.uint32))]
         return [copied(x), results[0], copied(others.weight), *results[1:]], results
+
+    def residual_of(self, arguments):
+        """The residual, which earlier launches write."""
+        return {"": [], "product": arguments[3:4]}.get(self.case.epilogue, arguments[1:2])
 
     def launch(self, rank, name, arguments, rows, late, peers=None):
         spec = self.specs[name]
@@ -359,13 +402,13 @@ class EmulatedRanks:
 
         def run_rank(rank):
             table = self.tables[rank]
-            for (xs, others, linears), of_ranks in zip(steps, buffers):
-                arguments, results = of_ranks[rank]
+            for (xs, _, linears), of_ranks in zip(steps, buffers):
+                arguments = of_ranks[rank][0]
                 if linears:
                     self.multiply(rank, linears[rank], arguments[0])
                     xs[rank][...] = arguments[0]
                 # Earlier launches write the rows, the residual, and the table at its end.
-                late = [np.frombuffer(table, np.uint8), arguments[0][:len(xs[rank])]] + ([results[0]] if others else [])
+                late = [np.frombuffer(table, np.uint8), arguments[0][:len(xs[rank])], *self.residual_of(arguments)]
                 self.launch(rank, "step_exchange", arguments, len(xs[rank]), late, ctypes.addressof(table))
 
         threads = [threading.Thread(target=run_rank, args=(rank,)) for rank in range(self.case.ranks) if rank not in absent]
@@ -378,7 +421,7 @@ class EmulatedRanks:
     def run_epilogue(self, total, others):
         """The results of the epilogue, where a communicator has computed the sum."""
         arguments, results = self.buffers(total, others, in_place=False)
-        self.launch(0, "step_exchange_epilogue", arguments, len(total), [arguments[0], results[0]])
+        self.launch(0, "step_exchange_epilogue", arguments, len(total), [arguments[0], *self.residual_of(arguments)])
         return results
 
     def is_clear(self, round):
