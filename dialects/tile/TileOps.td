@@ -90,13 +90,14 @@ def Tile_CostModelAttr : AttrDef<TileDialect, "CostModel"> {
 
     Of the sum over ranks: up to `one_shot_pair_bytes` with two ranks and up to `one_shot_bytes` with more, each rank
     pushes all it has to all others. In steps of up to `prologue_sum_rows` rows, the kernel of the product behind the sum
-    receives it.
+    receives it, unless all its blocks read the rows of the ranks for longer than the `sum_kernel` ns that a kernel of the
+    sum takes.
   }];
   let parameters = (ins "int64_t":$slots, "int64_t":$clustered_percent, "int64_t":$memory_bytes, "int64_t":$cache_bytes,
                         "int64_t":$products, "int64_t":$round_trip, "int64_t":$cluster_wait, "int64_t":$streaming_rows,
                         "int64_t":$scaled_columns, "int64_t":$split_norm_rows, "int64_t":$prefill_rows, "int64_t":$prefill_keys,
                         "int64_t":$spread_sequences, "int64_t":$one_shot_pair_bytes, "int64_t":$one_shot_bytes,
-                        "int64_t":$prologue_sum_rows);
+                        "int64_t":$prologue_sum_rows, "int64_t":$sum_kernel);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }
