@@ -2,8 +2,8 @@
 //
 // The numbers behind the decisions of llm-form-groups: bytes of activations that
 // stay out of memory, whether a streaming kernel has registers for its row and
-// the vectors of a prologue, and how long its blocks read what all of them need. Epilogues need no number: they run on the accumulators,
-// an element or a pair at a time, and a kernel that spills fails to compile by name.
+// the vectors of a prologue, and how long its blocks read what all of them need. Epilogues need no number: they run on
+// the accumulators, an element or a pair at a time, and a kernel that spills fails to compile by name.
 //
 //===----------------------------------------------------------------------===//
 
@@ -26,7 +26,8 @@ int64_t getSavedBytes(mlir::Operation *op, const OpSet &group);
 /// `vectors` vectors as long as it.
 bool fitsRegisters(LinearOp linear, int64_t vectors, tile::TargetAttr target);
 
-/// Nanoseconds in which all blocks of the streaming kernel of `linear` on `target` read the same `bytes` from the cache.
+/// Nanoseconds in which all blocks of the streaming kernel of `linear` on `target` read the same `bytes` from the
+/// cache.
 int64_t getReadTime(LinearOp linear, int64_t bytes, tile::TargetAttr target);
 
 } // namespace inlay::llm
