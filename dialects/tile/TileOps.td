@@ -90,7 +90,8 @@ def Tile_CostModelAttr : AttrDef<TileDialect, "CostModel"> {
 
     Of the sum over ranks: up to `one_shot_pair_bytes` with two ranks and up to `one_shot_bytes` with more, each rank
     pushes all it has to all others. In steps of up to `prologue_sum_rows` rows, the kernel of the product behind the sum
-    receives it.
+    receives it, unless all its blocks read the rows of the ranks for longer than the `sum_kernel` ns that a kernel of the
+    sum takes.
 
     Of the gather of columns: a round of the exchange has as many rows as fit `gather_bytes` of the buffer of each rank.
   }];
@@ -98,7 +99,7 @@ def Tile_CostModelAttr : AttrDef<TileDialect, "CostModel"> {
                         "int64_t":$products, "int64_t":$round_trip, "int64_t":$cluster_wait, "int64_t":$streaming_rows,
                         "int64_t":$scaled_columns, "int64_t":$split_norm_rows, "int64_t":$prefill_rows, "int64_t":$prefill_keys,
                         "int64_t":$spread_sequences, "int64_t":$one_shot_pair_bytes, "int64_t":$one_shot_bytes,
-                        "int64_t":$gather_bytes, "int64_t":$prologue_sum_rows);
+                        "int64_t":$gather_bytes, "int64_t":$prologue_sum_rows, "int64_t":$sum_kernel);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

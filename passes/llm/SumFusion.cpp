@@ -37,6 +37,14 @@ std::string inlay::llm::prologueRefusal(NormedSum rows, NormInterface norm, Line
     return ("steps of more than " + Twine(most) + " rows are summed by a kernel of their own").str();
   if (norm.subtractsMean())
     return "its norm subtracts the mean, which takes the rows twice";
+  // The rows of all ranks and the residual instead of the row.
+  auto type = cast<RankedTensorType>(rows.sum.getType());
+  int64_t bytes = getRanks(rows.sum) * type.getDimSize(1) * type.getElementTypeBitWidth() / 8;
+  tile::TargetAttr target = tile::targetOf(product);
+  if (int64_t time = getReadTime(product, bytes, target); time > target.costs().getSumKernel())
+    return ("its blocks would read " + Twine(bytes) + " bytes more each, which takes " + Twine(time) +
+            " ns, a kernel of the sum " + Twine(target.costs().getSumKernel()))
+        .str();
   // What reads the sum waits for the whole kernel of the product.
   for (Operation *user : rows.add->getUsers())
     if (user->isBeforeInBlock(product) && user != norm.getOperation())

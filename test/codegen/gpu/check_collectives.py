@@ -165,7 +165,7 @@ def module(case):
     costs = ("slots = 2, clustered_percent = 88, memory_bytes = 4400, cache_bytes = 5500, products = 2500, round_trip = 2500, "
              "cluster_wait = 500, streaming_rows = 8, scaled_columns = 2048, split_norm_rows = 256, prefill_rows = 128, "
              f"prefill_keys = 128, spread_sequences = 4, one_shot_pair_bytes = {case.one_shot_bytes}, "
-             f"one_shot_bytes = {case.one_shot_bytes}, gather_bytes = {case.gather_rows * case.gathered_row_words() * 16}, prologue_sum_rows = 1")
+             f"one_shot_bytes = {case.one_shot_bytes}, gather_bytes = {case.gather_rows * case.gathered_row_words() * 16}, prologue_sum_rows = 1, sum_kernel = 2300")
     return f"""
 #target = #tile.target<sm_90a, multiprocessors = {case.multiprocessors}, shared_bytes = 233472, reserved_shared_bytes = 1024,
                        block_shared_bytes = 232448, cost_model = <{costs}>>

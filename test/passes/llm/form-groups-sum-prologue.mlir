@@ -39,6 +39,24 @@ func.func @layer(%a: tensor<?x64xbf16>, %r: tensor<?x4096xbf16>) -> (tensor<?x40
 
 // -----
 
+// All blocks of the product read the rows of all ranks.
+// CHECK: loc("sum"): not fused into y: its blocks would read 131072 bytes more each, which takes 6100 ns, a kernel of the sum 2300
+module attributes {llm.ranks = 8 : i64} {
+llm.weight @norm : tensor<8192xbf16> from ["norm"]
+llm.weight @o : tensor<8192x64xbf16> from ["o"]
+llm.weight @w : tensor<4096x8192xbf16> from ["w"]
+func.func @ranks(%a: tensor<?x64xbf16>, %r: tensor<?x8192xbf16>) -> tensor<?x4096xbf16> {
+  %p = llm.linear %a, @o : (tensor<?x64xbf16>) -> tensor<?x8192xbf16> loc("o")
+  %s = llm.all_reduce %p : tensor<?x8192xbf16> loc("sum")
+  %x = llm.add %r, %s : tensor<?x8192xbf16> loc("residual")
+  %n = llm.rms_norm %x, @norm {eps = 1.0e-5 : f64} : (tensor<?x8192xbf16>) -> tensor<?x8192xbf16> loc("norm")
+  %y = llm.linear %n, @w : (tensor<?x8192xbf16>) -> tensor<?x4096xbf16> loc("y")
+  return %y : tensor<?x4096xbf16>
+}
+}
+
+// -----
+
 // CHECK: loc("sum"): not fused into y: its norm subtracts the mean, which takes the rows twice
 module attributes {llm.ranks = 2 : i64} {
 llm.weight @o : tensor<128x64xbf16> from ["o"]
