@@ -41,27 +41,27 @@ protected:
     std::this_thread::sleep_for(20ms);
     Connected one = Begin({0, 2, name, kTimeout}).get(), two = other.get();
     EXPECT_TRUE(one.ok() && two.ok()) << one.status() << two.status();
-    first = *std::move(one);
-    second = *std::move(two);
+    first_ = *std::move(one);
+    second_ = *std::move(two);
   }
   std::shared_ptr<RankGroup> Group(const RankProcesses &processes) const {
-    return std::make_shared<RankGroup>(2, kTimeout, board, processes.rank());
+    return std::make_shared<RankGroup>(2, kTimeout, board_, processes.rank());
   }
 
-  std::shared_ptr<RankBoard> board = std::make_shared<RankBoard>();
-  std::unique_ptr<RankProcesses> first, second;
+  std::shared_ptr<RankBoard> board_ = std::make_shared<RankBoard>();
+  std::unique_ptr<RankProcesses> first_, second_;
 };
 
 TEST_F(TwoProcesses, ShareMemory) {
-  ASSERT_NE(first->memory().get(), second->memory().get());
-  EXPECT_EQ(first->memory().get()[kBytes - 1], std::byte{0});
-  second->memory().get()[kBytes - 1] = std::byte{7};
-  EXPECT_EQ(first->memory().get()[kBytes - 1], std::byte{7});
+  ASSERT_NE(first_->memory().get(), second_->memory().get());
+  EXPECT_EQ(first_->memory().get()[kBytes - 1], std::byte{0});
+  second_->memory().get()[kBytes - 1] = std::byte{7};
+  EXPECT_EQ(first_->memory().get()[kBytes - 1], std::byte{7});
 }
 
 TEST_F(TwoProcesses, ExchangeTexts) {
-  auto other = std::async(std::launch::async, [&] { return *second->ExchangeTexts("second"); });
-  EXPECT_THAT(*first->ExchangeTexts("first"), ElementsAre("first", "second"));
+  auto other = std::async(std::launch::async, [&] { return *second_->ExchangeTexts("second"); });
+  EXPECT_THAT(*first_->ExchangeTexts("first"), ElementsAre("first", "second"));
   EXPECT_THAT(other.get(), ElementsAre("first", "second"));
 }
 
@@ -74,8 +74,8 @@ TEST_F(TwoProcesses, ExchangeFiles) {
       return file;
     };
     const OwnedFile one = first_has_one ? make("01") : OwnedFile(), two = make("23");
-    auto other = std::async(std::launch::async, [&] { return *second->ExchangeFiles(two); });
-    std::vector<OwnedFile> found[] = {*first->ExchangeFiles(one), other.get()};
+    auto other = std::async(std::launch::async, [&] { return *second_->ExchangeFiles(two); });
+    std::vector<OwnedFile> found[] = {*first_->ExchangeFiles(one), other.get()};
     for (const std::vector<OwnedFile> &files : found) {
       ASSERT_EQ(files.size(), 2u);
       EXPECT_EQ(files[0].get() >= 0, first_has_one);
@@ -93,48 +93,48 @@ TEST_F(TwoProcesses, AgreeOnTheFirstError) {
   const absl::Status none, lost = absl::DataLossError("a byte is wrong"), full = absl::ResourceExhaustedError("full");
   for (const auto &[own, others, expected] :
        {std::array{none, none, none}, {lost, none, lost}, {none, full, full}, {lost, full, lost}}) {
-    auto other = std::async(std::launch::async, [&] { return second->Agree(others); });
-    EXPECT_EQ(first->Agree(own), expected);
+    auto other = std::async(std::launch::async, [&] { return second_->Agree(others); });
+    EXPECT_EQ(first_->Agree(own), expected);
     EXPECT_EQ(other.get(), expected);
   }
-  second.reset();
-  EXPECT_THAT(std::string(first->Agree(none).message()), HasSubstr("the process of rank 1"));
-  EXPECT_EQ(first->Agree(full), full); // what failed here says more
+  second_.reset();
+  EXPECT_THAT(std::string(first_->Agree(none).message()), HasSubstr("the process of rank 1"));
+  EXPECT_EQ(first_->Agree(full), full); // what failed here says more
 }
 
 // Only a process that may still load is waited for longer than the timeout.
 TEST_F(TwoProcesses, AFileThatDoesNotComeIsNotWaitedForForever) {
-  auto other = std::async(std::launch::async, [&] { return second->ExchangeTexts("file").ok(); });
-  EXPECT_THAT(std::string(first->ExchangeFiles(OwnedFile()).status().message()),
+  auto other = std::async(std::launch::async, [&] { return second_->ExchangeTexts("file").ok(); });
+  EXPECT_THAT(std::string(first_->ExchangeFiles(OwnedFile()).status().message()),
               HasSubstr("): it has not sent a file descriptor for 1 s (--distributed-timeout)"));
   EXPECT_TRUE(other.get());
 }
 
 TEST_F(TwoProcesses, SendMessagesAndEnd) {
-  std::shared_ptr<RankGroup> group = Group(*first), other = Group(*second);
+  std::shared_ptr<RankGroup> group = Group(*first_), other = Group(*second_);
   std::promise<std::string> answer;
-  first->Start(group, [&](uint32_t rank, const Message &message) {
+  first_->Start(group, [&](uint32_t rank, const Message &message) {
     EXPECT_EQ(rank, 1u);
     EXPECT_EQ(message.kind, 4u);
     answer.set_value(message.payload);
     return absl::OkStatus();
   });
-  second->Start(other);
+  second_->Start(other);
   const std::string large(3 << 20, 'x'); // more than a socket holds
   std::thread receiver([&] {
-    absl::StatusOr<Message> message = second->Receive();
+    absl::StatusOr<Message> message = second_->Receive();
     ASSERT_TRUE(message.ok()) << message.status();
     EXPECT_EQ(message->kind, 3u);
     EXPECT_TRUE(message->payload == large);
-    EXPECT_TRUE(second->Send(4, "answer").ok());
-    message = second->Receive();
+    EXPECT_TRUE(second_->Send(4, "answer").ok());
+    message = second_->Receive();
     ASSERT_TRUE(message.ok()) << message.status();
     EXPECT_EQ(message->kind, 5u);
-    second->Leave();
+    second_->Leave();
   });
-  EXPECT_TRUE(first->SendToAll(3, large).ok());
+  EXPECT_TRUE(first_->SendToAll(3, large).ok());
   EXPECT_EQ(answer.get_future().get(), "answer");
-  first->End(5);
+  first_->End(5);
   receiver.join();
   EXPECT_FALSE(group->has_failed());
   EXPECT_FALSE(other->has_failed());
@@ -148,25 +148,25 @@ std::string FailureOf(RankGroup &group) {
 }
 
 TEST_F(TwoProcesses, TheEndOfRank0FailsTheGroup) {
-  std::shared_ptr<RankGroup> group = Group(*second);
-  second->Start(group);
-  first.reset();
+  std::shared_ptr<RankGroup> group = Group(*second_);
+  second_->Start(group);
+  first_.reset();
   EXPECT_THAT(FailureOf(*group),
               AllOf(HasSubstr("the process of rank 0 (id "), HasSubstr("): it has ended; the engine cannot continue")));
 }
 
 TEST_F(TwoProcesses, TheEndOfAnotherRankFailsTheGroup) {
-  std::shared_ptr<RankGroup> group = Group(*first);
-  first->Start(group, [](uint32_t, const Message &) { return absl::OkStatus(); });
-  second.reset();
+  std::shared_ptr<RankGroup> group = Group(*first_);
+  first_->Start(group, [](uint32_t, const Message &) { return absl::OkStatus(); });
+  second_.reset();
   EXPECT_THAT(FailureOf(*group),
               AllOf(HasSubstr("the process of rank 1 (id "), HasSubstr("): it has ended; the engine cannot continue")));
 }
 
 TEST_F(TwoProcesses, AProcessThatDoesNotReadFailsTheGroup) {
-  std::shared_ptr<RankGroup> group = Group(*first);
-  first->Start(group, [](uint32_t, const Message &) { return absl::OkStatus(); });
-  EXPECT_THAT(std::string(first->SendToAll(3, std::string(64 << 20, 'x')).message()),
+  std::shared_ptr<RankGroup> group = Group(*first_);
+  first_->Start(group, [](uint32_t, const Message &) { return absl::OkStatus(); });
+  EXPECT_THAT(std::string(first_->SendToAll(3, std::string(64 << 20, 'x')).message()),
               HasSubstr("): it does not read its messages; the engine cannot continue"));
 }
 
