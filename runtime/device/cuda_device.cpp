@@ -8,6 +8,7 @@
 #include "runtime/device/cuda_guarded_memory.h"
 #include "runtime/device/cuda_ranks.h"
 #include "runtime/device/cuda_rounds.h"
+#include "runtime/device/cuda_side_stream.h"
 #include "runtime/device/cuda_upload.h"
 #include "runtime/support/debug_options.h"
 #include "runtime/support/files.h"
@@ -26,7 +27,7 @@ using namespace cuda_driver;
 class CudaDevice : public inlay::Device {
 public:
   CudaDevice(const Api &api, int threads, const std::string &cublaslt, const DeviceRank &rank)
-      : api_(api), pool_(threads), rank_(rank), cublaslt_path_(cublaslt) {}
+      : api_(api), pool_(threads), side_(api), rank_(rank), cublaslt_path_(cublaslt) {}
 
   ~CudaDevice() override {
     if (!context_ || IsStuck())
@@ -58,6 +59,7 @@ public:
     for (Event event : {arrived_, launched_})
       if (event)
         api_.EventDestroy(event);
+    side_.Close();
     for (Stream stream : {stream_, uploads_, downloads_})
       if (stream)
         api_.StreamDestroy(stream);
@@ -292,9 +294,10 @@ public:
 
   absl::Status Synchronize() override {
     api_.ContextSetCurrent(context_);
-    for (Stream stream : {stream_, uploads_, downloads_})
-      if (absl::Status status = Check(api_.StreamSynchronize(stream), "running kernels"); !status.ok())
-        return status;
+    for (Stream stream : {stream_, side_.stream(), uploads_, downloads_})
+      if (stream)
+        if (absl::Status status = Check(api_.StreamSynchronize(stream), "running kernels"); !status.ok())
+          return status;
     return absl::OkStatus();
   }
 
@@ -360,17 +363,21 @@ public:
 
   absl::StatusOr<LaunchList> Prepare(std::span<const BoundLaunch> launches) override {
     List list;
+    std::vector<plan::Halves> halves;
     for (const BoundLaunch &bound : launches) {
-      Prepared prepared{bound, {}};
-      if (bound.launch->tensor_maps())
-        for (const plan::TensorMap *map : *bound.launch->tensor_maps()) {
-          absl::StatusOr<TensorMap> encoded = Encode(*map, bound);
-          if (!encoded.ok())
-            return encoded.status();
-          prepared.maps.push_back(*encoded);
-        }
-      list.launches.push_back(std::move(prepared));
+      absl::StatusOr<Prepared> prepared = PrepareRows(bound, /*first_row=*/0);
+      if (!prepared.ok())
+        return prepared.status();
+      list.launches.push_back(*std::move(prepared));
+      halves.push_back(bound.halves.least_rows > 0 ? bound.launch->halves() : plan::Halves_Whole);
+      if (halves.back() != plan::Halves_Whole)
+        list.halves = bound.halves;
     }
+    list.whole = WholeParts(halves.size());
+    list.in_halves = PartsInHalves(halves);
+    if (list.halves.least_rows > 0)
+      if (absl::Status status = Check(side_.Open(stream_), "making a stream"); !status.ok())
+        return status;
     lists_.push_back(std::move(list));
     return static_cast<LaunchList>(lists_.size() - 1);
   }
@@ -413,7 +420,7 @@ public:
         [&](Stream stream, const PackedRange &range, Pointer sources) {
           StepSizes sizes{};
           sizes[plan::Extent_Tokens] = static_cast<int32_t>(range.rows);
-          return Enqueue({{range.launch, {reinterpret_cast<void *>(sources), range.to}, 0}, {}}, sizes, stream,
+          return Enqueue({{range.launch, {reinterpret_cast<void *>(sources), range.to}}, {}}, sizes, stream,
                          /*may_start_early=*/false);
         },
         pool_);
@@ -430,7 +437,13 @@ private:
   };
   struct List {
     std::vector<Prepared> launches;
+    std::vector<LaunchPart> whole, in_halves; // the order of the launches
+    HalvesOfSteps halves;                     // steps of the second order
     std::map<StepSizes, GraphExec> graphs;
+
+    std::span<const LaunchPart> PartsOf(const StepSizes &sizes) const {
+      return halves.Has(sizes[plan::Extent_Tokens]) ? in_halves : whole;
+    }
   };
   struct LoadedKernel {
     Function function; // null: `product` or NCCL alone computes it
@@ -451,10 +464,11 @@ private:
   // Records which rounds the kernels of a list that exchange with peers have, as they count them.
   void CountRounds(const List &list, const StepSizes &sizes) {
     std::vector<const plan::Launch *> exchanging;
-    for (const Prepared &prepared : list.launches)
-      if (const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
-          loaded.exchanges && !IsEmpty(GridOf(*prepared.bound.launch, sizes)))
-        exchanging.push_back(prepared.bound.launch);
+    for (const LaunchPart &part : list.PartsOf(sizes)) {
+      const plan::Launch *launch = list.launches[part.launch].bound.launch;
+      if (functions_[launch->kernel()].exchanges && !IsEmpty(GridOf(*launch, sizes)))
+        exchanging.push_back(launch);
+    }
     rounds_.Add(std::move(exchanging));
   }
 
@@ -510,7 +524,27 @@ private:
                     fmt::join(found, ", "), fmt::join(expected, ", ")));
   }
 
-  absl::StatusOr<TensorMap> Encode(const plan::TensorMap &map, const BoundLaunch &bound) const {
+  // Prepares a launch for the rows of the step from `first_row` on.
+  absl::StatusOr<Prepared> PrepareRows(const BoundLaunch &bound, int32_t first_row) const {
+    Prepared prepared{bound, {}};
+    const auto *views = functions_[bound.launch->kernel()].kernel->views();
+    for (size_t i = 0; first_row > 0 && i < bound.arguments.size(); ++i)
+      prepared.bound.arguments[i] =
+          static_cast<std::byte *>(bound.arguments[i]) + BytesBefore(*views->Get(static_cast<uint32_t>(i)), first_row);
+    if (bound.launch->tensor_maps())
+      for (const plan::TensorMap *map : *bound.launch->tensor_maps()) {
+        const uint64_t before = first_row > 0 ? BytesBefore(*views->Get(map->argument()), first_row) : 0;
+        absl::StatusOr<TensorMap> encoded = Encode(*map, prepared.bound, before);
+        if (!encoded.ok())
+          return encoded.status();
+        prepared.maps.push_back(*encoded);
+      }
+    return prepared;
+  }
+
+  // Encodes a map of an argument, of which the launch has left out the first `before` bytes: rows of the last
+  // dimension.
+  absl::StatusOr<TensorMap> Encode(const plan::TensorMap &map, const BoundLaunch &bound, uint64_t before) const {
     // CUtensorMapDataType and CUtensorMapSwizzle of cuda.h.
     int type = map.type() == plan::DataType_BF16 ? 9 : map.type() == plan::DataType_F16 ? 6 : 7;
     auto log2_of = [](uint32_t bytes, uint32_t unit) {
@@ -524,6 +558,8 @@ private:
     plan::BufferKind kind = bound.launch->arguments()->Get(map.argument())->kind();
     if (kind == plan::BufferKind_KeyCache || kind == plan::BufferKind_ValueCache)
       dims.back() = std::min(dims.back(), bound.cache_bytes / map.strides()->Get(map.strides()->size() - 1));
+    if (before > 0)
+      dims.back() -= before / map.strides()->Get(map.strides()->size() - 1);
     TensorMap encoded;
     absl::Status status = Check(
         api_.TensorMapEncodeTiled(&encoded, type, map.dims()->size(), bound.arguments[map.argument()], dims.data(),
@@ -539,15 +575,43 @@ private:
   // may read the step's metadata, which was copied just before, without waiting for their predecessor. The other
   // launches may start early.
   absl::Status Enqueue(const List &list, const StepSizes &sizes) {
+    absl::Status status = EnqueueParts(list, sizes);
+    // Also after an error, so that the end of the main stream is that of both.
+    status.Update(Check(side_.Join(), "ordering two streams"));
+    return status;
+  }
+
+  absl::Status EnqueueParts(const List &list, const StepSizes &sizes) {
     bool may_start_early = false;
-    for (const Prepared &prepared : list.launches) {
-      if (absl::Status status = Enqueue(prepared, sizes, stream_, may_start_early); !status.ok())
+    for (const LaunchPart &part : list.PartsOf(sizes)) {
+      bool is_ordered = false;
+      if (absl::Status status = Check(side_.Before(part, is_ordered), "ordering two streams"); !status.ok())
+        return status;
+      // A launch starts early only behind another one, not behind events.
+      may_start_early = may_start_early && !is_ordered;
+      if (absl::Status status = Enqueue(list, part, sizes, part.is_beside ? side_.stream() : stream_, may_start_early);
+          !status.ok())
+        return status;
+      if (absl::Status status = Check(side_.After(part), "ordering two streams"); !status.ok())
         return status;
       // NCCL's part of a step may end with copies, which a kernel cannot start before the end of.
-      const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
-      may_start_early = !loaded.UsesNccl() || loaded.function;
+      const LoadedKernel &loaded = functions_[list.launches[part.launch].bound.launch->kernel()];
+      may_start_early = !part.is_beside && (!loaded.UsesNccl() || loaded.function);
     }
     return absl::OkStatus();
+  }
+
+  // Enqueues a launch for all rows or for a half of them.
+  absl::Status Enqueue(const List &list, const LaunchPart &part, StepSizes sizes, Stream stream, bool may_start_early) {
+    const Prepared &whole = list.launches[part.launch];
+    if (part.rows == LaunchPart::kAll)
+      return Enqueue(whole, sizes, stream, may_start_early);
+    const int32_t rows = sizes[plan::Extent_Tokens], first = list.halves.FirstRows(rows);
+    sizes[plan::Extent_Tokens] = part.rows == LaunchPart::kFirst ? first : rows - first;
+    if (part.rows == LaunchPart::kFirst)
+      return Enqueue(whole, sizes, stream, may_start_early);
+    absl::StatusOr<Prepared> second = PrepareRows(whole.bound, first);
+    return second.ok() ? Enqueue(*second, sizes, stream, may_start_early) : second.status();
   }
 
   // Captures the launches that `enqueue` makes on stream_ as a graph.
@@ -573,8 +637,8 @@ private:
   // Implements INLAY_DEBUG=sync-launches and graph-launches: waits for each kernel, so that an error names the kernel
   // that caused it.
   absl::Status RunOneByOne(const List &list, const StepSizes &sizes) {
-    for (const Prepared &prepared : list.launches) {
-      auto enqueue = [&] { return Enqueue(prepared, sizes, stream_, /*may_start_early=*/false); };
+    for (const LaunchPart &part : list.PartsOf(sizes)) {
+      auto enqueue = [&] { return Enqueue(list, part, sizes, stream_, /*may_start_early=*/false); };
       absl::Status status = absl::OkStatus();
       if (debug_.graph_launches) {
         absl::StatusOr<GraphExec> graph = Capture(enqueue);
@@ -590,9 +654,9 @@ private:
           status = Check(api_.StreamSynchronize(stream_), "running it");
       }
       if (!status.ok())
-        return absl::InternalError(fmt::format("{}: {}",
-                                               functions_[prepared.bound.launch->kernel()].kernel->name()->str(),
-                                               std::string(status.message())));
+        return absl::InternalError(
+            fmt::format("{}: {}", functions_[list.launches[part.launch].bound.launch->kernel()].kernel->name()->str(),
+                        std::string(status.message())));
     }
     return absl::OkStatus();
   }
@@ -606,8 +670,8 @@ private:
       return loaded.product->Launch(prepared.bound.arguments, sizes[loaded.kernel->body_as_LibraryProduct()->rows()],
                                     stream);
     if (loaded.UsesNccl()) {
-      absl::Status status =
-          rank_.gpus->Run(rank_.index, *loaded.collective, prepared.bound.arguments, sizes[loaded.collective->rows()]);
+      absl::Status status = rank_.gpus->Run(rank_.index, *loaded.collective, prepared.bound.arguments,
+                                            sizes[loaded.collective->rows()], stream);
       if (!status.ok() || !loaded.function)
         return status;
       may_start_early = false;
@@ -659,6 +723,7 @@ private:
   // Streams for copies: metadata of a step is uploaded while the previous step runs, and its results are downloaded
   // while the next one runs.
   Stream uploads_ = nullptr, downloads_ = nullptr;
+  CudaSideStream side_; // for sums beside launches of the other half of a step
   Event arrived_ = nullptr, launched_ = nullptr;
   // There are two staging buffers, so that one is filled while the other is copied.
   struct Staging {

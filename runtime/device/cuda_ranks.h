@@ -65,7 +65,9 @@ public:
   // epilogue follows.
   bool IsKernel(const plan::Collective &collective) const { return uses_peers_ && collective.code(); }
   cuda_driver::Pointer table(uint32_t rank) const { return tables_[rank]; }
-  absl::Status Run(uint32_t rank, const plan::Collective &collective, std::span<void *const> arguments, int32_t rows);
+  // A sum may run on another stream of the rank than Open() got; null: that one.
+  absl::Status Run(uint32_t rank, const plan::Collective &collective, std::span<void *const> arguments, int32_t rows,
+                   cuda_driver::Stream stream = nullptr);
   // To the stages before and after that of the rank; null if there is one stage.
   StageLink *link(uint32_t rank) const { return stages_ ? stages_->link(rank) : nullptr; }
 
