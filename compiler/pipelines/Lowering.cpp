@@ -78,7 +78,7 @@ static void mergePrograms(ModuleOp source, ModuleOp destination, tile::UniquePro
 FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef target, const StepLimits &limits,
                                                     ArrayRef<EntryPoint> entries, StringRef sourceType,
                                                     const Ablation &without, StringRef tuning, LibraryUse library,
-                                                    bool quantizesActivations) {
+                                                    bool quantizesActivations, int64_t halvesRows) {
   MLIRContext *context = model.getContext();
   OwningOpRef<ModuleOp> shared(model.clone());
   if (target != "cpu") {
@@ -136,7 +136,14 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
     groups.maxRows = entry.maxTokens;
     groups.separateNorms = without.normPrologues;
     groups.separateAll = without.fusion;
+    const bool hasHalves = target != "cpu" && !entry.decode && halvesRows > 0 && halvesRows <= entry.maxTokens;
+    groups.separateSums = hasHalves;
     passes.addPass(createFormGroupsPass(groups));
+    if (hasHalves) {
+      OverlapCollectivesPassOptions overlap;
+      overlap.leastRows = halvesRows;
+      passes.addNestedPass<func::FuncOp>(createOverlapCollectivesPass(overlap));
+    }
     passes.addNestedPass<func::FuncOp>(createPlanBuffersPass());
     if (target != "cpu")
       passes.addNestedPass<func::FuncOp>(createPushSumsPass());

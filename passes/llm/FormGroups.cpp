@@ -29,9 +29,10 @@ struct Group {
 /// Forms the groups of one step.
 class GroupFormer {
 public:
-  GroupFormer(func::FuncOp function, StringRef target, int64_t maxRows, bool separateNorms, bool separateAll)
+  GroupFormer(func::FuncOp function, StringRef target, int64_t maxRows, bool separateNorms, bool separateSums,
+              bool separateAll)
       : function(function), isGpu(target != "cpu"), maxRows(maxRows), separateNorms(separateNorms || separateAll),
-        separateAll(separateAll) {}
+        separateSums(separateSums), separateAll(separateAll) {}
 
   /// Fails after an error if what was formed cannot be ordered.
   LogicalResult run() {
@@ -39,7 +40,7 @@ public:
     if (isGpu && !separateNorms && splitsNorms())
       splitNorms(
           function, [&](LinearOp linear) { return takesPartsOfNorms(linear); },
-          [&](AllReduceOp sum) { return sumRefusal(sum, maxRows).empty(); });
+          [&](AllReduceOp sum) { return whySumIsApart(sum).empty(); });
     for (Operation &op : body.without_terminator())
       if (auto fusion = dyn_cast<FusionInterface>(op); fusion && fusion.isAnchor())
         growAround(&op);
@@ -61,7 +62,7 @@ private:
   func::FuncOp function;
   bool isGpu;
   int64_t maxRows;
-  bool separateNorms, separateAll;
+  bool separateNorms, separateSums, separateAll;
   std::vector<std::unique_ptr<Group>> groups;
   DenseMap<Operation *, Group *> groupOf;
 
@@ -330,9 +331,14 @@ private:
           take(group, joined);
   }
 
+  /// Why ops that follow `sum` do not join its kernel; empty if they do.
+  std::string whySumIsApart(AllReduceOp sum) {
+    return separateSums ? "it runs beside kernels of the other half of the rows" : sumRefusal(sum, maxRows);
+  }
+
   /// What changes tiles of a sum over ranks, in the kernel that sums them.
   void growSum(AllReduceOp sum, Group &group) {
-    std::string reason = sumRefusal(sum, maxRows);
+    std::string reason = whySumIsApart(sum);
     for (Operation *op = sum->getNextNode(); op; op = op->getNextNode()) {
       if (!reads(op, group) || groupOf.count(op) || !isOfTiles(op) || waitsForOthers(op, sum, group.ops))
         continue;
@@ -417,7 +423,7 @@ struct FormGroupsPass : inlay::impl::FormGroupsPassBase<FormGroupsPass> {
 
   void runOnOperation() override {
     for (auto function : getOperation().getOps<func::FuncOp>())
-      if (failed(GroupFormer(function, target, maxRows, separateNorms, separateAll).run()))
+      if (failed(GroupFormer(function, target, maxRows, separateNorms, separateSums, separateAll).run()))
         return signalPassFailure();
   }
 };

@@ -22,6 +22,7 @@ struct PlannedLaunch {
   std::string kernel;
   std::string origin;      // "layers.3.mlp: rms_norm, gate_up, silu"
   bool is_library = false; // launched by cuBLASLt or NCCL: the traced name is the library's
+  double rows = 1;         // share of the step's rows; less for a step in halves
 };
 
 // Replaces the names of library kernels in the records by the names of the plan's kernels.

@@ -37,6 +37,7 @@ ordered_json ToJson(const Launches *launches, const plan::Target &target) {
                         {"multiplier", count->multiplier()}});
       list.push_back({{"kernel", target.kernels()->Get(launch->kernel())->name()->str()},
                       {"origin", launch->origin() ? launch->origin()->str() : ""},
+                      {"halves", plan::EnumNameHalves(launch->halves())},
                       {"grid", std::move(grid)}});
     }
   return list;
@@ -94,6 +95,8 @@ ordered_json ToJson(const plan::Target &target, const json &kernel_facts, uint32
                        {"query_tile_rows", entry->query_tile_rows()},
                        {"workspace_bytes", entry->workspace_bytes()},
                        {"graph_buckets", std::move(buckets)},
+                       {"halves_rows", entry->halves_rows()},
+                       {"half_multiple", entry->half_multiple()},
                        {"receives", ToJson(entry->receives())},
                        {"sends", ToJson(entry->sends())},
                        {"launches", ToJson(entry->launches(), target)},

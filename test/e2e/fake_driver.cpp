@@ -11,6 +11,8 @@
 //   FAKE_NO_EXPORT=1   memory cannot be shared with other processes
 //   FAKE_STUCK=1       what GPU 1 is given never ends; 1:kernel: from its first kernel on. Nor does what waits for it
 //                      with an event
+//   FAKE_LATE=NAME     kernels with this in their name run late: when other work follows on their stream, or something
+//                      waits for that or for an event behind them
 //   FAKE_FAILED=1:0:R  GPU 1 has waited for rank 0 in vain in round R of the exchange
 #include "fake_driver.h"
 
@@ -79,6 +81,13 @@ struct Handles {
   // GPU i is bit i: those that never ended when a stream waited for them, or the stream of an event.
   std::atomic<unsigned> waits_for{0};
   std::atomic<bool> is_recorded{false}; // an event
+  // Of a stream: its work that runs late.
+  std::mutex running; // guards the two below
+  std::deque<std::function<void()>> late;
+  size_t has_run = 0; // of all its late work
+  // Of an event: the stream that it was recorded on, and the late work before it.
+  Handles *stream = nullptr;
+  size_t before = 0;
 };
 Handles contexts[kMaxGpus]{Handles(0), Handles(1), Handles(2), Handles(3),
                            Handles(4), Handles(5), Handles(6), Handles(7)};
@@ -108,9 +117,27 @@ Result FreeHandle(Handle) { return kOk; }
 Handles &Get(Handle handle) { return *static_cast<Handles *>(handle); }
 int GpuOf(Handle handle) { return Get(handle).gpu; }
 
+// Runs the late work of a stream that is before `end`.
+void RunLate(Handles &stream, size_t end = SIZE_MAX) {
+  std::lock_guard lock(stream.running);
+  while (!stream.late.empty() && stream.has_run < end) {
+    const std::function<void()> work = std::move(stream.late.front());
+    stream.late.pop_front();
+    ++stream.has_run;
+    work();
+  }
+}
 // Work of a stream needs its context.
 Result CheckStream(Handle stream) {
   return !current ? kInvalidContext : stream && GpuOf(stream) != current->gpu ? kInvalidHandle : kOk;
+}
+
+// The same for work that runs when it is enqueued.
+Result CheckWork(Handle stream) {
+  const Result result = CheckStream(stream);
+  if (!result && stream)
+    RunLate(Get(stream));
+  return result;
 }
 
 std::atomic<bool> has_launched[kMaxGpus];
@@ -126,6 +153,16 @@ bool NeverEnds(Handle handle) {
   for (int gpu = 0; gpu < kMaxGpus; ++gpu)
     never |= (Get(handle).waits_for >> gpu & 1) != 0 && IsStuck(gpu);
   return never;
+}
+
+void RunLateBefore(Handles &event) {
+  if (event.stream)
+    RunLate(*event.stream, event.before);
+}
+
+bool IsLate(std::string_view name) {
+  const char *text = std::getenv("FAKE_LATE");
+  return text && name.find(text) != name.npos;
 }
 
 enum class Reach { kYes, kNo, kBroken };
@@ -204,11 +241,16 @@ Kernels ReadKernels(const char *image) {
 
 } // namespace
 
-void fake::Enqueue(std::function<void()> work) {
+void fake::Enqueue(std::function<void()> work, void *stream, std::string_view name) {
   if (captured)
-    captured->push_back(std::move(work));
-  else
-    work();
+    return captured->push_back(std::move(work));
+  if (stream && IsLate(name)) {
+    std::lock_guard lock(Get(stream).running);
+    return Get(stream).late.push_back(std::move(work));
+  }
+  if (stream)
+    RunLate(Get(stream));
+  work();
 }
 
 void fake::WaitFor(void *stream, int gpu) {
@@ -406,12 +448,12 @@ Result cuMemHostUnregister(void *memory) {
   return pinned.erase(memory) == 1 ? kOk : kInvalidValue;
 }
 Result cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t bytes, Handle stream) {
-  Result result = CheckStream(stream);
+  Result result = CheckWork(stream);
   return result ? result : Copy(to, reinterpret_cast<Pointer>(from), bytes);
 }
 // A copy of 8 bytes from byte 12 of a table of 104 bytes is that of the failure of a rank (PeerTable).
 Result cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t bytes, Handle stream) {
-  Result result = CheckStream(stream);
+  Result result = CheckWork(stream);
   result = result ? result : Copy(reinterpret_cast<Pointer>(to), from, bytes);
   constexpr size_t kTableBytes = 104, kFailureAt = 12, kFailureBytes = 8;
   unsigned gpu = 0, rank = 0, round = 0;
@@ -428,7 +470,7 @@ Result cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t bytes, Handle stream)
   return kOk;
 }
 Result cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t bytes, Handle stream) {
-  Result result = CheckStream(stream);
+  Result result = CheckWork(stream);
   return result ? result : Copy(to, from, bytes);
 }
 // CUDA_MEMCPY2D, of which the fields for copies to the device are used.
@@ -446,7 +488,7 @@ struct RowsCopy {
   size_t to_pitch, bytes, rows;
 };
 Result cuMemcpy2DAsync_v2(const RowsCopy *given, Handle stream) {
-  if (Result result = CheckStream(stream))
+  if (Result result = CheckWork(stream))
     return result;
   constexpr int kHostMemory = 1;
   fake::Enqueue([copy = *given] {
@@ -459,7 +501,7 @@ Result cuMemcpy2DAsync_v2(const RowsCopy *given, Handle stream) {
   return kOk;
 }
 Result cuMemsetD8Async(Pointer memory, unsigned char value, size_t bytes, Handle stream) {
-  if (Result result = CheckStream(stream))
+  if (Result result = CheckWork(stream))
     return result;
   Reach reach = ReachOf(memory);
   if (reach == Reach::kYes)
@@ -467,7 +509,7 @@ Result cuMemsetD8Async(Pointer memory, unsigned char value, size_t bytes, Handle
   return reach == Reach::kNo ? kIllegalAddress : kOk;
 }
 Result cuMemsetD32Async(Pointer memory, unsigned value, size_t words, Handle stream) {
-  if (Result result = CheckStream(stream))
+  if (Result result = CheckWork(stream))
     return result;
   std::fill_n(reinterpret_cast<unsigned *>(memory), words, value);
   return kOk;
@@ -481,12 +523,19 @@ Result cuStreamWaitEvent(Handle stream, Handle event, unsigned) {
     return result;
   if (GpuOf(stream) != GpuOf(event) && !Get(event).is_recorded)
     return kInvalidHandle;
+  RunLateBefore(Get(event));
   if (NeverEnds(event))
     Get(stream).waits_for |= Get(event).waits_for | 1u << GpuOf(event);
   return kOk;
 }
-Result cuStreamSynchronize(Handle) { return kOk; }
-Result cuStreamQuery(Handle stream) { return NeverEnds(stream) ? kNotReady : kOk; }
+Result cuStreamSynchronize(Handle stream) {
+  RunLate(Get(stream));
+  return kOk;
+}
+Result cuStreamQuery(Handle stream) {
+  RunLate(Get(stream));
+  return NeverEnds(stream) ? kNotReady : kOk;
+}
 Result cuStreamBeginCapture_v2(Handle stream, int mode) {
   constexpr int kThreadLocal = 1;
   if (Result result = CheckStream(stream); result || mode != kThreadLocal)
@@ -522,17 +571,26 @@ Result cuEventRecord(Handle event, Handle stream) {
   if (Result result = CheckStream(stream); result || GpuOf(event) != GpuOf(stream))
     return result ? result : kInvalidHandle;
   Get(event).waits_for = Get(stream).waits_for.load();
+  std::lock_guard lock(Get(stream).running);
+  Get(event).stream = &Get(stream);
+  Get(event).before = Get(stream).has_run + Get(stream).late.size();
   Get(event).is_recorded = true;
   return kOk;
 }
-Result cuEventSynchronize(Handle) { return kOk; }
-Result cuEventQuery(Handle event) { return NeverEnds(event) ? kNotReady : kOk; }
+Result cuEventSynchronize(Handle event) {
+  RunLateBefore(Get(event));
+  return kOk;
+}
+Result cuEventQuery(Handle event) {
+  RunLateBefore(Get(event));
+  return NeverEnds(event) ? kNotReady : kOk;
+}
 Result cuGraphInstantiateWithFlags(Handle *executable, Handle graph, unsigned long long) {
   *executable = new Graph(*static_cast<Graph *>(graph));
   return kOk;
 }
 Result cuGraphLaunch(Handle executable, Handle stream) {
-  if (Result result = CheckStream(stream))
+  if (Result result = CheckWork(stream))
     return result;
   for (const std::function<void()> &work : *static_cast<Graph *>(executable))
     work();
@@ -610,7 +668,8 @@ Result cuLaunchKernelEx(const LaunchConfig *config, Handle function, void **para
       launch.may_start_early = attribute.value[0] != 0;
   }
   fake::SetParameters(launch, parameters);
-  fake::Enqueue([launch = std::move(launch)] { fake::Run(launch); });
+  const std::string &name = fake::NameOf(*launch.kernel);
+  fake::Enqueue([launch = std::move(launch)] { fake::Run(launch); }, config->stream, name);
   return kOk;
 }
 Result cuTensorMapEncodeTiled(CUtensorMap *map, int type, uint32_t rank, void *address, const uint64_t *dims,

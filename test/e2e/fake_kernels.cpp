@@ -130,6 +130,8 @@ const Kernel *FindKernel(const std::string &name, int device) {
   return &it->second;
 }
 
+const std::string &NameOf(const Kernel &kernel) { return kernel.name; }
+
 void SetParameters(Launch &launch, void **parameters) {
   for (const int *bytes = launch.kernel->parameter_bytes; *bytes; ++bytes, ++parameters) {
     const auto *value = static_cast<const std::byte *>(*parameters);
