@@ -530,8 +530,13 @@ private:
       }
     static_assert(static_cast<int>(llm::Halves::Main) == plan::Halves_Main &&
                   static_cast<int>(llm::Halves::Side) == plan::Halves_Side);
+    llm::Halves halves = llm::getHalves(launch);
+    // The kernel of a sum takes any number of blocks.
+    std::vector<plan::Count> halfGrid;
+    if (halves == llm::Halves::Side)
+      halfGrid.emplace_back(plan::Extent_One, 1, std::min(grid->front().multiplier(), llm::kSumBlocksBeside));
     return plan::CreateLaunchDirect(fb, index, &arguments, &*grid, &maps, launch.getOrigin().str().c_str(),
-                                    static_cast<plan::Halves>(llm::getHalves(launch)));
+                                    static_cast<plan::Halves>(halves), halfGrid.empty() ? nullptr : &halfGrid);
   }
 };
 

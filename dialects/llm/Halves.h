@@ -21,6 +21,10 @@ enum class Halves {
   Side,  // for each half, beside what runs for the other one
 };
 
+/// Blocks of a sum that runs beside products: enough to keep NVLink busy, and most multiprocessors are left to the
+/// products, whose blocks fill one each. Not measured yet.
+inline constexpr uint32_t kSumBlocksBeside = 32;
+
 /// The attribute of a group or launch that runs in halves.
 inline constexpr llvm::StringLiteral kHalvesAttr = "llm.halves";
 

@@ -2,6 +2,7 @@
 
 #include "runtime/bundle/halves.h"
 #include "runtime/bundle/plan_errors.h"
+#include "runtime/bundle/verify_launch.h"
 
 #include <algorithm>
 #include <bit>
@@ -24,10 +25,16 @@ absl::Status VerifyBody(const plan::Launch &launch, const plan::Kernel &kernel) 
   if (!is_side && (collective || (kernel.body_as_Code() && kernel.body_as_Code()->peers())))
     return BadPlan("a launch of '{}' exchanges rows in halves of a step, expected it to run beside others (Side)",
                    NameOf(kernel));
-  for (const plan::Count *count : *launch.grid())
-    if (count->extent() != plan::Extent_Tokens && count->extent() != plan::Extent_One)
-      return BadPlan("a launch of '{}' runs in halves of a step, but has blocks for its {}", NameOf(kernel),
-                     plan::EnumNameExtent(count->extent()));
+  if (launch.half_grid() && (launch.half_grid()->size() < 1 || launch.half_grid()->size() > 3))
+    return BadPlan("a launch of '{}' has a grid of {} dimensions in halves of a step, expected 1 to 3", NameOf(kernel),
+                   launch.half_grid()->size());
+  for (const auto *grid : {launch.grid(), launch.half_grid()})
+    for (uint32_t i = 0; grid && i < grid->size(); ++i)
+      if (const plan::Count &count = *grid->Get(i);
+          !IsCount(count) || (count.extent() != plan::Extent_Tokens && count.extent() != plan::Extent_One))
+        return BadPlan("a launch of '{}' runs in halves of a step, but has {} * ceil({} / {}) blocks", NameOf(kernel),
+                       count.multiplier(), NameOrNumber(count.extent(), plan::EnumNameExtent(count.extent())),
+                       count.divisor());
   return absl::OkStatus();
 }
 
@@ -70,7 +77,7 @@ absl::Status VerifyMap(const plan::TensorMap &map, const plan::Kernel &kernel, c
       NameOf(kernel), entry.max_tokens(), view.row_bytes(), map.argument());
 }
 
-absl::Status VerifyLaunch(const plan::Launch &launch, const plan::Entry &entry, const plan::Target &target) {
+absl::Status VerifyHalfOf(const plan::Launch &launch, const plan::Entry &entry, const plan::Target &target) {
   const plan::Kernel &kernel = *target.kernels()->Get(launch.kernel());
   if (launch.halves() < 0 || launch.halves() > plan::Halves_MAX)
     return UnsupportedPlan("a launch of '{}' has halves of the kind {}", NameOf(kernel),
@@ -113,7 +120,7 @@ absl::Status VerifyHalves(const plan::Entry &entry, const plan::Target &target) 
       return BadPlan("entry '{}' samples in halves of a step, expected launches of the model", name);
   if (entry.launches())
     for (const plan::Launch *launch : *entry.launches())
-      if (absl::Status status = VerifyLaunch(*launch, entry, target); !status.ok())
+      if (absl::Status status = VerifyHalfOf(*launch, entry, target); !status.ok())
         return status;
   return absl::OkStatus();
 }

@@ -609,9 +609,9 @@ private:
     const int32_t rows = sizes[plan::Extent_Tokens], first = list.halves.FirstRows(rows);
     sizes[plan::Extent_Tokens] = part.rows == LaunchPart::kFirst ? first : rows - first;
     if (part.rows == LaunchPart::kFirst)
-      return Enqueue(whole, sizes, stream, may_start_early);
+      return Enqueue(whole, sizes, stream, may_start_early, /*is_half=*/true);
     absl::StatusOr<Prepared> second = PrepareRows(whole.bound, first);
-    return second.ok() ? Enqueue(*second, sizes, stream, may_start_early) : second.status();
+    return second.ok() ? Enqueue(*second, sizes, stream, may_start_early, /*is_half=*/true) : second.status();
   }
 
   // Captures the launches that `enqueue` makes on stream_ as a graph.
@@ -661,9 +661,10 @@ private:
     return absl::OkStatus();
   }
 
-  absl::Status Enqueue(const Prepared &prepared, const StepSizes &sizes, Stream stream, bool may_start_early) {
+  absl::Status Enqueue(const Prepared &prepared, const StepSizes &sizes, Stream stream, bool may_start_early,
+                       bool is_half = false) {
     const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
-    std::array<uint32_t, 3> grid = GridOf(*prepared.bound.launch, sizes);
+    std::array<uint32_t, 3> grid = GridOf(*prepared.bound.launch, sizes, is_half);
     if (IsEmpty(grid))
       return absl::OkStatus();
     if (loaded.product)

@@ -20,7 +20,10 @@ public:
   // Makes the stream and the events, beside `main`. Does nothing if they are there.
   cuda_driver::Result Open(cuda_driver::Stream main) {
     main_ = main;
-    cuda_driver::Result result = stream_ ? 0 : api_.StreamCreate(&stream_, cuda_driver::kStreamNonBlocking);
+    // Its few blocks start before the next blocks of the main stream, so that sums begin as soon as they can.
+    constexpr int kPriority = -1;
+    cuda_driver::Result result =
+        stream_ ? 0 : api_.StreamCreateWithPriority(&stream_, cuda_driver::kStreamNonBlocking, kPriority);
     for (cuda_driver::Event *event : {&computed_, &done_[0], &done_[1]})
       if (result == 0 && !*event)
         result = api_.EventCreate(event, cuda_driver::kEventDisableTiming);

@@ -104,8 +104,8 @@ struct DeviceRank {
 absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view target, int threads,
                                                    const std::string &cublaslt = {}, const DeviceRank &rank = {});
 
-// Returns the number of blocks of a launch in each dimension, for a step of these sizes.
-std::array<uint32_t, 3> GridOf(const plan::Launch &launch, const StepSizes &sizes);
+// Returns the number of blocks of a launch in each dimension, for a step of these sizes, or for a half of it.
+std::array<uint32_t, 3> GridOf(const plan::Launch &launch, const StepSizes &sizes, bool is_half = false);
 
 } // namespace inlay
 

@@ -515,6 +515,7 @@ Result cuMemsetD32Async(Pointer memory, unsigned value, size_t words, Handle str
   return kOk;
 }
 Result cuStreamCreate(Handle *stream, unsigned) { return MakeHandle(stream); }
+Result cuStreamCreateWithPriority(Handle *stream, unsigned, int) { return MakeHandle(stream); }
 Result cuStreamDestroy_v2(Handle stream) { return FreeHandle(stream); }
 // An event of another GPU that was not recorded would not be waited for. That of another rank is waited for only after
 // its thread has recorded it.

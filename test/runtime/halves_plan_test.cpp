@@ -21,6 +21,7 @@ struct HalvesOptions {
   plan::Halves product = plan::Halves_Main, sum = plan::Halves_Side, sampling = plan::Halves_Whole;
   plan::View rows = {plan::Count(plan::Extent_Tokens, 1, 1), 64};
   plan::Count grid = {plan::Extent_Tokens, 16, 1};
+  std::vector<plan::Count> half_grid = {{plan::Extent_One, 1, 1}}; // of the sum
   uint64_t map_rows = kTokens;
   bool pushes = false, has_epilogue = false, is_library = false;
   const char *target = "sm_90a";
@@ -61,9 +62,10 @@ std::string PlanError(const HalvesOptions &options) {
   std::vector<uint64_t> dims{32, options.map_rows}, strides{64};
   std::vector<uint32_t> box{32, 16};
   std::vector maps{plan::CreateTensorMapDirect(b, 0, plan::DataType_BF16, &dims, &strides, &box)};
-  std::vector launches{plan::CreateLaunchDirect(b, 0, &product_arguments, &product_grid,
-                                                options.is_library ? nullptr : &maps, nullptr, options.product),
-                       plan::CreateLaunchDirect(b, 1, &sum_arguments, &sum_grid, nullptr, nullptr, options.sum)};
+  std::vector launches{
+      plan::CreateLaunchDirect(b, 0, &product_arguments, &product_grid, options.is_library ? nullptr : &maps, nullptr,
+                               options.product),
+      plan::CreateLaunchDirect(b, 1, &sum_arguments, &sum_grid, nullptr, nullptr, options.sum, &options.half_grid)};
   std::vector sampling{plan::CreateLaunchDirect(b, 1, &sum_arguments, &sum_grid, nullptr, nullptr, options.sampling)};
   std::vector entries{plan::CreateEntryDirect(
       b, "mixed", plan::EntryKind_Mixed, kTokens, 4, 1, /*workspace_bytes=*/16384, nullptr, &launches, nullptr,
@@ -115,7 +117,13 @@ TEST(HalvesPlanTest, RowsThatArePushedAreWhole) {
 
 TEST(HalvesPlanTest, BlocksAreOfTokens) {
   EXPECT_THAT(PlanError({.grid = {plan::Extent_QueryTiles, 1, 1}}),
-              HasSubstr("a launch of 'product' runs in halves of a step, but has blocks for its QueryTiles"));
+              HasSubstr("a launch of 'product' runs in halves of a step, but has 1 * ceil(QueryTiles / 1) blocks"));
+  EXPECT_THAT(PlanError({.half_grid = {{plan::Extent_Sequences, 1, 1}}}),
+              HasSubstr("a launch of 'sum' runs in halves of a step, but has 1 * ceil(Sequences / 1) blocks"));
+  EXPECT_THAT(PlanError({.half_grid = {{plan::Extent_One, 0, 1}}}),
+              HasSubstr("a launch of 'sum' runs in halves of a step, but has 1 * ceil(One / 0) blocks"));
+  EXPECT_THAT(PlanError({.half_grid = std::vector(4, plan::Count(plan::Extent_One, 1, 1))}),
+              HasSubstr("a launch of 'sum' has a grid of 4 dimensions in halves of a step, expected 1 to 3"));
 }
 
 TEST(HalvesPlanTest, ArgumentsHaveRowsOfTokens) {

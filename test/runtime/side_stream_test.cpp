@@ -25,7 +25,7 @@ template <typename Handle> int Make(Handle *handle, unsigned) {
 
 cuda_driver::Api FakeApi() {
   cuda_driver::Api api{};
-  api.StreamCreate = Make<Stream>;
+  api.StreamCreateWithPriority = [](Stream *stream, unsigned flags, int) { return Make(stream, flags); };
   api.EventCreate = Make<Event>;
   api.EventRecord = [](Event event, Stream stream) {
     ended[event] = ended[stream];
