@@ -91,7 +91,7 @@ def compare(t: tools.Tools, machine: Machine, model: pathlib.Path, bundle: pathl
     arguments = type("Arguments", (), {"out": t.scratch, "bin": mpirun or t.binaries})
     log, launches = t.scratch / "operations", t.scratch / "launches"
 
-    def generate(*more) -> list:
+    def generate(prompts: list, *more) -> list:
         for file in (log, launches):
             file.unlink(missing_ok=True)
         return machine(lambda: correctness.generate(
@@ -99,12 +99,9 @@ def compare(t: tools.Tools, machine: Machine, model: pathlib.Path, bundle: pathl
             "--distributed-timeout", 200, *flags, *more, steps=STEPS),
             FAKE_KERNELS=str(library), FAKE_NCCL_LOG=str(log), FAKE_LOG=str(launches), FAKE_GPUS=str(of_stage * stages), **environment)
 
-    whole = generate("--max-num-seqs", 1) if division == HALVES else None
-    if whole and len(rows_of_launches(launches)) > len(prompts) + 1:
-        tools.fail(f"{title}: expected steps of fewer than {HALVES_ROWS} rows to be whole, found launches of {rows_of_launches(launches)} rows")
-    outputs = generate()
-    if whole:
-        check_halves(title, prompts, rows_of_launches(launches), whole, outputs)
+    if division == HALVES:
+        check_halves(title, prompts[-1], generate, launches)
+    outputs = generate(prompts)
     pairs = []
     for start, (tokens, rows) in zip(STARTS, outputs, strict=True):
         where = f"{title}, prompt + {start} tokens"
@@ -130,13 +127,17 @@ def rows_of_launches(log: pathlib.Path) -> list[int]:
     return sorted({int(words[4]) for words in lines if words[0].startswith("mixed_") and "_proj" in words[0]})
 
 
-def check_halves(title: str, prompts: list, rows: list[int], whole: list, outputs: list) -> None:
-    """The prompts together are a step in halves, each alone is a whole one. The logits of a row do not depend on it."""
-    step = sum(map(len, prompts))
-    first = -(-step // 2 // HALF_MULTIPLE) * HALF_MULTIPLE
-    expect(step >= HALVES_ROWS and {first, step - first} <= set(rows), f"{title}: expected launches of {first} of {step} rows, found {rows}")
-    for prompt, (_, alone), (_, together) in zip(prompts, whole, outputs, strict=True):
-        expect(alone[0] == together[0], f"{title}: the logits of the prompt {prompt} differ in halves")
+def check_halves(title: str, prompt: list[int], generate, launches: pathlib.Path) -> None:
+    """A prompt is a step in halves, or several whole steps of fewer rows. Its logits do not depend on that."""
+    most = HALVES_ROWS // 2
+    [(_, whole)] = generate([prompt], "--max-num-batched-tokens", most)
+    rows = rows_of_launches(launches)
+    expect(max(rows) == most, f"{title}: expected whole steps of at most {most} rows, found launches of {rows} rows")
+    [(_, halves)] = generate([prompt])
+    rows, first = rows_of_launches(launches), -(-len(prompt) // (2 * HALF_MULTIPLE)) * HALF_MULTIPLE
+    expect(len(prompt) >= HALVES_ROWS and {first, len(prompt) - first} <= set(rows),
+           f"{title}: expected launches of {first} of {len(prompt)} rows and of the others, found launches of {rows} rows")
+    expect(whole[0] == halves[0], f"{title}: the logits of a prompt differ in halves")
 
 
 def stages_fail(machine: Machine, bundle: pathlib.Path) -> None:
