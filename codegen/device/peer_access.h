@@ -27,6 +27,8 @@ __device__ __forceinline__ uint4 poll_words(const void *from) {
                : "memory");
   return words;
 }
+// Orders what this thread has written and read before what it writes afterwards, for all GPUs.
+__device__ __forceinline__ void fence_of_all_gpus() { asm volatile("fence.acq_rel.sys;" ::: "memory"); }
 // Reads a number that other blocks or earlier launches wrote, past the cache of the multiprocessor.
 template <typename T> __device__ __forceinline__ T read_now(const T *p) { return *static_cast<const volatile T *>(p); }
 // Adds 1 and returns the number before.

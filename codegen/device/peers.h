@@ -9,7 +9,8 @@
 //
 // A block reads words that blocks of the same number push, so that blocks of one launch do not wait for each other.
 // All functions are called by all threads of a grid, once in a kernel; push_piece and receive_piece may be called for
-// several pieces.
+// several pieces. A kernel has one round, that of all_gather (all_gather.h) may have several.
+// Blocks of peer_rows.h all read what one launch before theirs has pushed on the other ranks.
 #pragma once
 #include "peer_access.h"
 
@@ -40,6 +41,7 @@ template <typename T> __device__ __forceinline__ uint4 without_poison(uint4 word
   return {without_poison<T>(words.x), without_poison<T>(words.y), without_poison<T>(words.z),
           without_poison<T>(words.w)};
 }
+constexpr uint4 missing_words = {poison, poison, poison, poison};
 __device__ __forceinline__ bool has_arrived(uint4 words) {
   return words.x != poison && words.y != poison && words.z != poison && words.w != poison;
 }
@@ -113,6 +115,19 @@ template <int ranks> struct Round {
   unsigned previous_words;
   bool failed; // a word did not arrive in time, now or in an earlier round: nothing more is sent or stored
 };
+// Fills in the buffers of round `number`.
+template <int ranks> __device__ __forceinline__ void find_buffers(Round<ranks> &round) {
+  unsigned long long bytes = round.table->round_bytes;
+#pragma unroll
+  for (int t = 0; t < ranks; ++t) {
+    auto *exchange = reinterpret_cast<unsigned char *>(round.table->exchange[t]);
+    round.buffers[t] = exchange + round.number % 3 * bytes;
+    if (t == static_cast<int>(round.rank)) {
+      round.own = round.buffers[t];
+      round.previous = exchange + (round.number + 2) % 3 * bytes;
+    }
+  }
+}
 template <int ranks> __device__ __forceinline__ Round<ranks> begin_round(PeerTable *table) {
   Round<ranks> round;
   round.table = table;
@@ -123,16 +138,7 @@ template <int ranks> __device__ __forceinline__ Round<ranks> begin_round(PeerTab
   round.rank = table->rank;
   round.previous_words = state.z;
   round.failed = state.w != 0;
-  unsigned long long bytes = table->round_bytes;
-#pragma unroll
-  for (int t = 0; t < ranks; ++t) {
-    auto *exchange = reinterpret_cast<unsigned char *>(table->exchange[t]);
-    round.buffers[t] = exchange + round.number % 3 * bytes;
-    if (t == static_cast<int>(round.rank)) {
-      round.own = round.buffers[t];
-      round.previous = exchange + (round.number + 2) % 3 * bytes;
-    }
-  }
+  find_buffers(round);
   return round;
 }
 __device__ __forceinline__ unsigned block_number() {
@@ -159,7 +165,7 @@ __device__ __forceinline__ void push_to_others(const Round<ranks> &round, unsign
 // Restores the poison in the buffer of the round before.
 template <int ranks> __device__ __forceinline__ void clear_previous(const Round<ranks> &round) {
   for (unsigned i = first_word(); i < round.previous_words; i += next_word())
-    reinterpret_cast<uint4 *>(round.previous)[i] = uint4{poison, poison, poison, poison};
+    reinterpret_cast<uint4 *>(round.previous)[i] = missing_words;
 }
 // Fails the round when it has waited for the words of rank `from` for longer than the table allows, or when another
 // thread has failed it. `begin` is the time of the first call, and 0 before it.
@@ -172,12 +178,12 @@ __device__ __forceinline__ void check_time(Round<ranks> &round, unsigned long lo
     round.table->failed_round = round.number;
   round.failed = is_late || read_now(&round.table->failed) != 0;
 }
+constexpr int spins_of_check = 1024; // about 1 ms
 // words[t] = what lies at `offset` + t * `stride` of this rank's buffer, for t < count, as soon as all of it has
 // arrived; it comes from rank t. The words are undefined if the round fails. Words that are given have arrived.
 template <int ranks>
 __device__ __forceinline__ void receive(Round<ranks> &round, uint4 (&words)[ranks], unsigned long long offset,
                                         unsigned long long stride, int count = ranks) {
-  constexpr int spins_of_check = 1024; // about 1 ms
   const unsigned char *from = round.own + offset;
 #pragma unroll
   for (int t = 0; t < ranks; ++t)
@@ -198,7 +204,6 @@ __device__ __forceinline__ void receive(Round<ranks> &round, uint4 (&words)[rank
       check_time(round, begin, missing);
   }
 }
-constexpr uint4 missing_words = {poison, poison, poison, poison};
 template <int ranks>
 __device__ __forceinline__ void receive_all(Round<ranks> &round, uint4 (&words)[ranks], unsigned long long offset,
                                             unsigned long long stride, int count = ranks) {
@@ -218,15 +223,25 @@ __device__ __forceinline__ void receive_others(Round<ranks> &round, uint4 (&word
 }
 // The number after the last round, a multiple of 3: the buffers rotate when the numbers start again.
 constexpr unsigned last_round = 0xffffffffu;
+__device__ __forceinline__ unsigned round_after(unsigned number) { return number + 1 == last_round ? 0 : number + 1; }
 // `bytes`: of the buffer that this round wrote. The last block to end says so to the next round.
-template <int ranks> __device__ __forceinline__ void end_round(const Round<ranks> &round, unsigned long long bytes) {
+__device__ __forceinline__ bool is_last_to_end(PeerTable *table) {
   __syncthreads(); // all threads have read the table
-  PeerTable *table = round.table;
-  if (threadIdx.x != 0 || take_ticket(&table->arrived) != block_count() - 1)
-    return;
+  return threadIdx.x == 0 && take_ticket(&table->arrived) == block_count() - 1;
+}
+__device__ __forceinline__ void let_next_begin(PeerTable *table, unsigned number, unsigned long long bytes) {
   table->arrived = 0;
   table->previous_words = static_cast<unsigned>(bytes / 16);
-  table->round = round.number + 1 == last_round ? 0 : round.number + 1;
+  table->round = round_after(number);
+}
+template <int ranks> __device__ __forceinline__ void end_round(const Round<ranks> &round, unsigned long long bytes) {
+  if (is_last_to_end(round.table))
+    let_next_begin(round.table, round.number, bytes);
+}
+// The same for a kernel with much work after it has received its pieces: it keeps nothing of the round in registers.
+__device__ __forceinline__ void end_round(PeerTable *table, unsigned long long bytes) {
+  if (is_last_to_end(table))
+    let_next_begin(table, read_now(&table->round), bytes);
 }
 
 // y[0..count) = the sum of x[0..count) of all ranks. Each rank pushes its elements to slot `rank` of all others, and
@@ -292,33 +307,6 @@ __device__ __forceinline__ void all_reduce_two_shot(T *y, const T *x, PeerTable 
         store_received(y + word * elements, received[p], count - word * elements);
   }
   end_round(round, 2 * ranks * slot);
-}
-
-// y[rows][y_columns] = the columns of x[rows][columns] of all ranks side by side, as far as rows of y go.
-template <int ranks, typename T>
-__device__ __forceinline__ void all_gather(T *y, const T *x, PeerTable *table, int rows, int columns, int y_columns) {
-  constexpr int elements = elements_of_words<T>;
-  const int row_words = ceil_div(columns, elements), words = rows * row_words;
-  const unsigned long long slot = 16ull * words;
-  Round<ranks> round = begin_round<ranks>(table);
-  for (int i = first_word(); i < words && !round.failed; i += next_word()) {
-    int row = i / row_words, column = i % row_words * elements;
-    if (static_cast<int>(round.rank) * columns + column < y_columns)
-      push_to_all(round, round.rank * slot + 16ull * i,
-                  load_sent(x + static_cast<long long>(row) * columns + column, columns - column));
-  }
-  clear_previous(round);
-  for (int i = first_word(); i < words && !round.failed; i += next_word()) {
-    int row = i / row_words, column = i % row_words * elements;
-    uint4 received[ranks];
-    receive_all(round, received, 16ull * i, slot, min(ranks, ceil_div(y_columns - column, columns)));
-#pragma unroll
-    for (int t = 0; t < ranks; ++t)
-      if (int first = t * columns + column; first < y_columns && !round.failed)
-        store_received(y + static_cast<long long>(row) * y_columns + first, received[t],
-                       min(columns - column, y_columns - first));
-  }
-  end_round(round, ranks * slot);
 }
 
 // A tile of the sum over ranks of x[rows][columns] (tile.receive_sum), in pieces of 16 bytes of a row. A kernel begins

@@ -2,6 +2,7 @@
 
 #include "compiler/pipelines/Calibration.h"
 
+#include "compiler/pipelines/GreedyToken.h"
 #include "dialects/tile/Tile.h"
 #include "fmt/format.h"
 #include "runtime/api/engine_internal.h"
@@ -136,13 +137,9 @@ static absl::Status calibrationError(const CompileRequest &request, std::string_
 static absl::Status runChunks(Engine &engine, const std::vector<int32_t> &ids, size_t most) {
   size_t chunks = (ids.size() + most - 1) / most;
   for (size_t i = 0; i < chunks; ++i) {
-    Request prompt;
-    prompt.prompt_token_ids.assign(ids.begin() + static_cast<std::ptrdiff_t>(ids.size() * i / chunks),
-                                   ids.begin() + static_cast<std::ptrdiff_t>(ids.size() * (i + 1) / chunks));
-    prompt.sampling.temperature = 0;
-    prompt.sampling.max_tokens = 1;
-    prompt.sampling.ignore_eos = true;
-    absl::StatusOr<std::unique_ptr<RequestHandle>> handle = engine.Submit(prompt);
+    size_t first = ids.size() * i / chunks, end = ids.size() * (i + 1) / chunks;
+    absl::StatusOr<std::unique_ptr<RequestHandle>> handle =
+        engine.Submit(greedyToken(std::span(ids).subspan(first, end - first)));
     if (!handle.ok())
       return handle.status();
     while ((*handle)->Next())

@@ -137,6 +137,7 @@ private:
       (name == "dependent-launch" ? without.dependentLaunch
        : name == "early-fill"     ? without.earlyFill
        : name == "fusion"         ? without.fusion
+       : name == "sum-prologues"  ? without.sumPrologues
                                   : without.normPrologues) = true;
     if (absl::Status status = checkLimits(request.parallel); !status.ok())
       return status;
@@ -372,8 +373,12 @@ private:
       return success(diagnostic.getSeverity() == DiagnosticSeverity::Remark);
     });
     std::vector<EntryPoint> entries = chooseEntryPoints(target, limits);
+    // A kernel that receives rows of other ranks cannot be measured alone. Its product has the schedule of rows in
+    // memory.
+    Ablation measured = without;
+    measured.sumPrologues = true;
     FailureOr<OwningOpRef<ModuleOp>> tiles =
-        lowerToTile(model, target, limits, entries, /*sourceType=*/"", without, request.tuning, request.library,
+        lowerToTile(model, target, limits, entries, /*sourceType=*/"", measured, request.tuning, request.library,
                     /*quantizesActivations=*/true);
     CudaOptions cuda;
     cuda.arch = target;

@@ -69,7 +69,8 @@ struct CompileRequest : NumberTypes {
 inline constexpr int64_t kLeastHalvesRows = 32, kDefaultHalvesRows = 1024;
 
 /// The optimizations that CompileRequest::without can disable.
-inline constexpr const char *ablations[] = {"dependent-launch", "early-fill", "fusion", "norm-prologues"};
+inline constexpr const char *ablations[] = {"dependent-launch", "early-fill", "fusion", "norm-prologues",
+                                            "sum-prologues"};
 
 /// Compiles the model of `request` and writes its bundle. Text of --emit and --explain is appended to `out`. No bundle
 /// is written on failure.

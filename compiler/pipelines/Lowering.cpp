@@ -135,9 +135,10 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
     groups.target = target.str();
     groups.maxRows = entry.maxTokens;
     groups.separateNorms = without.normPrologues;
+    groups.separateSums = without.sumPrologues;
     groups.separateAll = without.fusion;
     const bool hasHalves = target != "cpu" && !entry.decode && halvesRows > 0 && halvesRows <= entry.maxTokens;
-    groups.separateSums = hasHalves;
+    groups.sumsInHalves = hasHalves;
     passes.addPass(createFormGroupsPass(groups));
     if (hasHalves) {
       OverlapCollectivesPassOptions overlap;

@@ -27,6 +27,7 @@ struct Ablation {
   bool dependentLaunch = false; // if set, a kernel starts only after its predecessor has ended
   bool earlyFill = false;       // if set, a kernel loads no weights before its predecessor has ended
   bool normPrologues = false;   // if set, each norm is a separate kernel
+  bool sumPrologues = false;    // if set, no product receives a sum over ranks
   bool fusion = false;          // if set, each op is a separate kernel
 };
 

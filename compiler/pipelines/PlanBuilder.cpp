@@ -304,39 +304,31 @@ static flatbuffers::Offset<plan::Code> buildCode(flatbuffers::FlatBufferBuilder 
                                 maps ? maps.size() : 0, takesPeers);
 }
 
-/// What ranks do together; without a kernel, a communicator does it.
-static FailureOr<flatbuffers::Offset<plan::Collective>>
-buildCollective(flatbuffers::FlatBufferBuilder &fb, tile::CollectiveOp collective, const KernelFacts &facts) {
-  tile::ViewType input = collective.getInput().getType();
-  FailureOr<plan::DataType> type = dataType(collective, input.getElementType());
+/// What ranks do together: `collective`, which a communicator does if there is no kernel, or `sum` and what follows it.
+static FailureOr<flatbuffers::Offset<plan::Collective>> buildCollective(flatbuffers::FlatBufferBuilder &fb,
+                                                                        tile::CollectiveOp collective,
+                                                                        tile::ReceiveSumOp sum,
+                                                                        const KernelFacts &facts) {
+  tile::ViewType rows = collective ? collective.getInput().getType() : sum.getView().getType();
+  FailureOr<plan::DataType> type = dataType(collective ? collective.getOperation() : sum, rows.getElementType());
   if (failed(type))
     return failure();
-  bool gathers = collective.getKind() == tile::CollectiveKind::AllGather;
   static_assert(static_cast<int>(tile::CollectiveKind::AllReduce) == plan::CollectiveOp_AllReduce &&
                 static_cast<int>(tile::CollectiveKind::AllGather) == plan::CollectiveOp_AllGather);
-  flatbuffers::Offset<plan::Code> code;
-  uint64_t exchangeBytes = 0;
+  auto kind = collective ? collective.getKind() : tile::CollectiveKind::AllReduce;
+  int64_t resultColumns = kind == tile::CollectiveKind::AllGather ? collective.getOutput().getType().getShape()[1] : 0;
+  flatbuffers::Offset<plan::Code> code, epilogue;
+  int64_t exchangeBytes = 0;
   if (facts.kernel) {
     code = buildCode(fb, facts.kernel);
-    exchangeBytes = static_cast<uint64_t>(collective.getExchangeBytes(tile::targetOf(collective)));
+    exchangeBytes = sum ? sum.getExchangeBytes() : collective.getExchangeBytes(tile::targetOf(collective));
   }
-  return plan::CreateCollective(
-      fb, static_cast<plan::CollectiveOp>(collective.getKind()), static_cast<plan::Extent>(*input.getExtent()),
-      static_cast<uint32_t>(input.getShape()[1]), *type, /*peer=*/0,
-      gathers ? static_cast<uint32_t>(collective.getOutput().getType().getShape()[1]) : 0, code, exchangeBytes);
-}
-
-/// A sum over ranks and what follows it.
-static FailureOr<flatbuffers::Offset<plan::Collective>>
-buildCollective(flatbuffers::FlatBufferBuilder &fb, tile::ReceiveSumOp sum, const KernelFacts &facts) {
-  tile::ViewType rows = sum.getView().getType();
-  FailureOr<plan::DataType> type = dataType(sum, rows.getElementType());
-  if (failed(type))
-    return failure();
-  auto code = buildCode(fb, facts.kernel), epilogue = buildCode(fb, facts.epilogue);
-  return plan::CreateCollective(fb, plan::CollectiveOp_AllReduce, static_cast<plan::Extent>(*rows.getExtent()),
-                                static_cast<uint32_t>(rows.getShape()[1]), *type, /*peer=*/0, /*result_columns=*/0,
-                                code, static_cast<uint64_t>(sum.getExchangeBytes()), epilogue);
+  if (facts.epilogue)
+    epilogue = buildCode(fb, facts.epilogue);
+  return plan::CreateCollective(fb, static_cast<plan::CollectiveOp>(kind), static_cast<plan::Extent>(*rows.getExtent()),
+                                static_cast<uint32_t>(rows.getShape()[1]), *type, /*peer=*/0,
+                                static_cast<uint32_t>(resultColumns), code, static_cast<uint64_t>(exchangeBytes),
+                                epilogue);
 }
 
 static FailureOr<flatbuffers::Offset<plan::Kernel>> buildKernel(flatbuffers::FlatBufferBuilder &fb,
@@ -348,8 +340,7 @@ static FailureOr<flatbuffers::Offset<plan::Kernel>> buildKernel(flatbuffers::Fla
   tile::CollectiveOp collective = tile::CollectiveOp::of(facts.program);
   tile::ReceiveSumOp sum = tile::ReceiveSumOp::of(facts.program);
   if (collective || sum) {
-    FailureOr<flatbuffers::Offset<plan::Collective>> body =
-        collective ? buildCollective(fb, collective, facts) : buildCollective(fb, sum, facts);
+    FailureOr<flatbuffers::Offset<plan::Collective>> body = buildCollective(fb, collective, sum, facts);
     if (failed(body))
       return failure();
     return plan::CreateKernelDirect(fb, name.c_str(), &*views, plan::KernelBody_Collective, body->Union());

@@ -3,6 +3,7 @@
 #include "compiler/pipelines/QuantizationEval.h"
 
 #include "compiler/pipelines/CompileModel.h"
+#include "compiler/pipelines/GreedyToken.h"
 #include "fmt/format.h"
 #include "runtime/api/inlay.h"
 #include "runtime/support/files.h"
@@ -54,12 +55,7 @@ absl::StatusOr<std::vector<std::vector<float>>> inlay::logitsAfter(Engine &engin
                                                                    size_t first, size_t end) {
   std::vector<std::unique_ptr<RequestHandle>> requests;
   for (size_t length = first; length < end; ++length) {
-    Request request;
-    request.prompt_token_ids.assign(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(length));
-    request.sampling.temperature = 0;
-    request.sampling.max_tokens = 1;
-    request.sampling.ignore_eos = true;
-    absl::StatusOr<std::unique_ptr<RequestHandle>> handle = engine.Submit(request);
+    absl::StatusOr<std::unique_ptr<RequestHandle>> handle = engine.Submit(greedyToken(std::span(ids).first(length)));
     if (!handle.ok())
       return handle.status();
     requests.push_back(*std::move(handle));

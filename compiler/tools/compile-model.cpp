@@ -113,7 +113,8 @@ int main(int argc, char **argv) {
   app.add_option("--without", request.without,
                  "Disable optimizations, to measure their effect: dependent-launch (a kernel starts only after its "
                  "predecessor has ended), early-fill (a kernel loads no weights before its predecessor has ended), "
-                 "fusion (each op is a separate kernel), norm-prologues (each norm is a separate kernel)")
+                 "fusion (each op is a separate kernel), norm-prologues (each norm is a separate kernel), "
+                 "sum-prologues (each sum over ranks is a separate kernel)")
       ->delimiter(',')
       ->check(CLI::IsMember(std::vector<std::string>(std::begin(inlay::ablations), std::end(inlay::ablations))));
   app.add_flag("-q,--quiet", quiet, "Do not print progress");

@@ -67,8 +67,16 @@ int64_t CollectiveOp::getOneShotRows(TargetAttr target) {
   return oneShotRows(target, getExchangeAttr().getRanks(), rowBytesOf(*this));
 }
 
+int64_t CollectiveOp::getRoundRows(TargetAttr target) {
+  int64_t rows = getExchangeAttr().getRows();
+  if (getKind() != CollectiveKind::AllGather)
+    return rows;
+  int64_t bytes = getExchangeAttr().getRanks() * wordsOf(*this, 1) * kExchangeWordBytes;
+  return std::clamp<int64_t>(target.costs().getGatherBytes() / bytes, 1, rows);
+}
+
 int64_t CollectiveOp::getExchangeBytes(TargetAttr target) {
-  int64_t ranks = getExchangeAttr().getRanks(), rows = getExchangeAttr().getRows();
+  int64_t ranks = getExchangeAttr().getRanks(), rows = getRoundRows(target);
   if (getKind() == CollectiveKind::AllGather)
     return ranks * wordsOf(*this, rows) * kExchangeWordBytes;
   int64_t oneShot = getOneShotRows(target),
@@ -82,17 +90,21 @@ int64_t CollectiveOp::getExchangeBytes(TargetAttr target) {
 
 int64_t CollectiveOp::getThreads(TargetAttr target) {
   constexpr int64_t few = 256, many = 512;
-  return wordsOf(*this, getExchangeAttr().getRows()) <= few * target.getMultiprocessors() ? few : many;
+  return wordsOf(*this, getRoundRows(target)) <= few * target.getMultiprocessors() ? few : many;
 }
 
 int64_t CollectiveOp::getBlocks(TargetAttr target) {
-  int64_t words = wordsOf(*this, getExchangeAttr().getRows());
+  int64_t words = wordsOf(*this, getRoundRows(target));
   return std::min<int64_t>(llvm::divideCeil(words, getThreads(target)), target.getMultiprocessors());
 }
 
 ReceiveSumOp ReceiveSumOp::of(ProgramOp program) {
-  auto all = program.getOps<ReceiveSumOp>();
-  return all.empty() ? ReceiveSumOp() : *all.begin();
+  ReceiveSumOp first;
+  program.walk([&](ReceiveSumOp op) {
+    first = op;
+    return WalkResult::interrupt();
+  });
+  return first;
 }
 
 LogicalResult ReceiveSumOp::verify() {
@@ -110,7 +122,14 @@ LogicalResult ReceiveSumOp::verify() {
     return emitOpError("sums rows in place without peers, expected those of the first argument");
   if (llvm::any_of(getView().getUsers(), llvm::IsaPred<StoreOp, ScatterOp>))
     return emitOpError("sums rows that its program writes");
-  if (ReceiveSumOp::of((*this)->getParentOfType<ProgramOp>()) != *this)
+  auto program = (*this)->getParentOfType<ProgramOp>();
+  if (!program)
+    return emitOpError("is in no tile.program");
+  if (!getPushed() && (*this)->getParentOp() != program)
+    return emitOpError(
+        "pushes its tile in a loop or a branch; expected a receive_sum that is pushed, or the top level of "
+        "its program");
+  if (ReceiveSumOp::of(program) != *this)
     return emitOpError("is the second of its program, which runs in one round of the exchange");
   return success();
 }

@@ -94,12 +94,15 @@ int64_t inlay::tile::swapAbTileRows(int64_t rows) {
 
 LogicalResult SwapAbAttr::verify(EmitError emitError, int64_t tileRows, int64_t tileColumns, int64_t tileK,
                                  int64_t consumers, int64_t split, int64_t slots, int64_t stages, int64_t sharedBytes) {
-  if (consumers == 3 || (consumers == 4 && (slots != 1 || tileRows > 64)))
+  // Registers of a multiprocessor bound the warpgroups; those that unpack codes need more of them.
+  bool areCodes = tileK > kAtomColumns;
+  if ((areCodes && consumers == 3) || (consumers > 2 && (slots != 1 || tileRows > 64)))
     return emitError() << "has " << consumers << " consumers for " << tileRows << " rows in " << slots
-                       << " slots; expected 1, 2, or 4 for up to 64 rows in one slot";
+                       << " slots; expected 1, 2, or " << (areCodes ? "4" : "3 to 7")
+                       << " for up to 64 rows in one slot";
   if (tileRows < 1 || tileRows > 256 || tileRows != swapAbTileRows(tileRows))
     return emitError() << "has tile_rows of " << tileRows << ", expected 16, or 32 to 256 in steps of 32";
-  return verifyRanges(emitError, {{"consumers", consumers, 1, 4},
+  return verifyRanges(emitError, {{"consumers", consumers, 1, areCodes ? 4 : 7},
                                   {"tile_columns", tileColumns, 64 * consumers, 64 * consumers},
                                   {"tile_k", tileK, kAtomColumns, 2 * kAtomColumns},
                                   {"split", split, 1, 8},

@@ -29,7 +29,8 @@ LogicalResult CostModelAttr::verify(function_ref<InFlightDiagnostic()> emitError
                                     int64_t roundTrip, int64_t clusterWait, int64_t streamingRows,
                                     int64_t scaledColumns, int64_t splitNormRows, int64_t prefillRows,
                                     int64_t prefillKeys, int64_t spreadSequences, int64_t oneShotPairBytes,
-                                    int64_t oneShotBytes) {
+                                    int64_t oneShotBytes, int64_t gatherBytes, int64_t prologueSumRows,
+                                    int64_t sumKernel) {
   if (clusteredPercent < 1 || clusteredPercent > 100)
     return emitError() << "has clustered_percent of " << clusteredPercent << ", expected 1 to 100";
   if (streamingRows > 16)
@@ -38,6 +39,9 @@ LogicalResult CostModelAttr::verify(function_ref<InFlightDiagnostic()> emitError
     return emitError() << "has prefill_rows of " << prefillRows << ", expected 64, 128 or 192";
   if (prefillKeys < 16 || prefillKeys > 256 || prefillKeys % 16 != 0)
     return emitError() << "has prefill_keys of " << prefillKeys << ", expected 16 to 256 in steps of 16";
+  if (prologueSumRows > 1)
+    return emitError() << "has prologue_sum_rows of " << prologueSumRows
+                       << ", expected 0 or 1: kernels stage one row before their product";
   for (auto [name, value] :
        {std::pair("slots", slots), std::pair("memory_bytes", memoryBytes), std::pair("cache_bytes", cacheBytes),
         std::pair("products", products), std::pair("round_trip", roundTrip)})
@@ -47,7 +51,8 @@ LogicalResult CostModelAttr::verify(function_ref<InFlightDiagnostic()> emitError
        {std::pair("cluster_wait", clusterWait), std::pair("streaming_rows", streamingRows),
         std::pair("scaled_columns", scaledColumns), std::pair("split_norm_rows", splitNormRows),
         std::pair("spread_sequences", spreadSequences), std::pair("one_shot_pair_bytes", oneShotPairBytes),
-        std::pair("one_shot_bytes", oneShotBytes)})
+        std::pair("one_shot_bytes", oneShotBytes), std::pair("gather_bytes", gatherBytes),
+        std::pair("prologue_sum_rows", prologueSumRows), std::pair("sum_kernel", sumKernel)})
     if (value < 0)
       return emitError() << "has " << name << " of " << value << ", expected at least 0";
   return success();
@@ -93,12 +98,16 @@ LogicalResult TargetAttr::verify(function_ref<InFlightDiagnostic()> emitError, S
 /// - one_shot_pair_bytes, one_shot_bytes: where a sum in one shot takes as long as NCCL without multicast. Two
 /// H200s: 2.9 us
 ///   for 256 KiB, 6.1 for 1 MiB, 11.9 for 2 MiB, NCCL 33.5. Four: 7.5 us for 512 KiB, 14.5 for 1 MiB, NCCL 25.3.
+/// - gather_bytes: not measured. A round of 8 MiB takes longer on the links than its fence and the way to the peers.
+/// - prologue_sum_rows, sum_kernel: a kernel of a sum of one row takes 2.3 us. What the sum takes in a prologue is not
+/// measured yet.
 static CostModelAttr costsOfH200(MLIRContext *context) {
   return CostModelAttr::get(context, /*slots=*/2, /*clustered_percent=*/88, /*memory_bytes=*/4400,
                             /*cache_bytes=*/5500, /*products=*/2500, /*round_trip=*/2500, /*cluster_wait=*/500,
                             /*streaming_rows=*/8, /*scaled_columns=*/2048, /*split_norm_rows=*/64,
                             /*prefill_rows=*/128, /*prefill_keys=*/128,
-                            /*spread_sequences=*/4, /*one_shot_pair_bytes=*/2 << 20, /*one_shot_bytes=*/512 << 10);
+                            /*spread_sequences=*/4, /*one_shot_pair_bytes=*/2 << 20, /*one_shot_bytes=*/512 << 10,
+                            /*gather_bytes=*/8 << 20, /*prologue_sum_rows=*/1, /*sum_kernel=*/2300);
 }
 
 TargetAttr inlay::tile::knownTarget(MLIRContext *context, StringRef arch) {

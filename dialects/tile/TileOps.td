@@ -89,12 +89,17 @@ def Tile_CostModelAttr : AttrDef<TileDialect, "CostModel"> {
     `spread_sequences` sequences a block has a multiprocessor alone.
 
     Of the sum over ranks: up to `one_shot_pair_bytes` with two ranks and up to `one_shot_bytes` with more, each rank
-    pushes all it has to all others.
+    pushes all it has to all others. In steps of up to `prologue_sum_rows` rows, the kernel of the product behind the sum
+    receives it, unless all its blocks read the rows of the ranks for longer than the `sum_kernel` ns that a kernel of the
+    sum takes.
+
+    Of the gather of columns: a round of the exchange has as many rows as fit `gather_bytes` of the buffer of each rank.
   }];
   let parameters = (ins "int64_t":$slots, "int64_t":$clustered_percent, "int64_t":$memory_bytes, "int64_t":$cache_bytes,
                         "int64_t":$products, "int64_t":$round_trip, "int64_t":$cluster_wait, "int64_t":$streaming_rows,
                         "int64_t":$scaled_columns, "int64_t":$split_norm_rows, "int64_t":$prefill_rows, "int64_t":$prefill_keys,
-                        "int64_t":$spread_sequences, "int64_t":$one_shot_pair_bytes, "int64_t":$one_shot_bytes);
+                        "int64_t":$spread_sequences, "int64_t":$one_shot_pair_bytes, "int64_t":$one_shot_bytes,
+                        "int64_t":$gather_bytes, "int64_t":$prologue_sum_rows, "int64_t":$sum_kernel);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }
@@ -234,7 +239,7 @@ def Tile_CollectiveOp : TileOp<"collective", [MemoryEffects<[MemRead, MemWrite]>
 
     Without `exchange` no kernel is compiled for such a program: the runtime of each rank runs it. With it, a kernel
     pushes rows to memory of the other ranks and reads there what they have pushed (codegen/device/peers.h). A sum of up
-    to `getOneShotRows()` rows takes one hop, a larger one two.
+    to `getOneShotRows()` rows takes one hop, a larger one two. A gather takes a round for each `getRoundRows()` rows.
 
     ```mlir
     tile.program @sum(%x: !tile.view<?x64xbf16, activation, tokens>, %y: !tile.view<?x64xbf16, output, tokens>)
@@ -255,6 +260,8 @@ def Tile_CollectiveOp : TileOp<"collective", [MemoryEffects<[MemRead, MemWrite]>
     // Of the kernel, where there is an `exchange`; `target` says how large is what goes in one shot.
     /// The most rows that are summed in one shot.
     int64_t getOneShotRows(TargetAttr target);
+    /// The most rows that are exchanged in a round: at least one of a gather, all rows of a sum.
+    int64_t getRoundRows(TargetAttr target);
     /// Bytes of one round's buffer that a rank needs for the largest step.
     int64_t getExchangeBytes(TargetAttr target);
     int64_t getThreads(TargetAttr target);
@@ -263,7 +270,7 @@ def Tile_CollectiveOp : TileOp<"collective", [MemoryEffects<[MemRead, MemWrite]>
   }];
 }
 
-def Tile_ReceiveSumOp : TileOp<"receive_sum", [MemoryEffects<[MemRead, MemWrite]>, HasParent<"ProgramOp">]> {
+def Tile_ReceiveSumOp : TileOp<"receive_sum", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "A tile of the sum over ranks of their rows.";
   let description = [{
     Pushes this rank's tile of the view to memory of all ranks, waits for their tiles at the same place, and adds them in
@@ -274,7 +281,8 @@ def Tile_ReceiveSumOp : TileOp<"receive_sum", [MemoryEffects<[MemRead, MemWrite]
     the tile of one block only: a word that is pushed twice could arrive in a later round (codegen/device/peers.h).
 
     With `pushed`, the launch that computed this rank's rows has pushed them already (`tile.store ... through`), and this
-    op only receives those of the others. No other exchange may stand between the two launches.
+    op only receives those of the others. No other exchange may stand between the two launches. It sends nothing, so it may
+    stand in a loop or in the work of warps, and several blocks may receive the same elements.
 
     Where ranks do not reach each other's memory, a communicator sums the rows in place, and the epilogue of the program
     follows: the same program with a `tile.load` instead of this op. So the view is the first argument.

@@ -128,7 +128,7 @@ def Tile_SwapAbAttr : TileNumbersAttr<"SwapAb", "swap_ab",
     - `tile_rows` of activations: 16, or a multiple of 32 up to 256
     - `tile_columns`: 64 for each consumer
     - `tile_k`: 64 for weights of 16 bits, 128 for codes
-    - `consumers`: warpgroups that multiply
+    - `consumers`: warpgroups that multiply: 1, 2, or in one slot and for up to 64 rows up to 7 (4 of codes)
     - `split`: blocks of a cluster that share K
     - `slots`: blocks that share a multiprocessor
     - `stages` of both operands in the ring

@@ -29,10 +29,10 @@ struct Group {
 /// Forms the groups of one step.
 class GroupFormer {
 public:
-  GroupFormer(func::FuncOp function, StringRef target, int64_t maxRows, bool separateNorms, bool separateSums,
-              bool separateAll)
-      : function(function), isGpu(target != "cpu"), maxRows(maxRows), separateNorms(separateNorms || separateAll),
-        separateSums(separateSums), separateAll(separateAll) {}
+  GroupFormer(func::FuncOp function, const FormGroupsPassOptions &options)
+      : function(function), isGpu(options.target != "cpu"), maxRows(options.maxRows),
+        separateNorms(options.separateNorms || options.separateAll), separateSums(options.separateSums),
+        sumsInHalves(options.sumsInHalves), separateAll(options.separateAll) {}
 
   /// Fails after an error if what was formed cannot be ordered.
   LogicalResult run() {
@@ -62,7 +62,7 @@ private:
   func::FuncOp function;
   bool isGpu;
   int64_t maxRows;
-  bool separateNorms, separateSums, separateAll;
+  bool separateNorms, separateSums, sumsInHalves, separateAll;
   std::vector<std::unique_ptr<Group>> groups;
   DenseMap<Operation *, Group *> groupOf;
 
@@ -207,7 +207,7 @@ private:
     while (Operation *op = reader->getOperand(0).getDefiningOp()) {
       auto fusion = dyn_cast<FusionInterface>(op);
       if (!fusion || groupOf.count(op) || !fusion.canBePrologueOf(anchor))
-        return;
+        return growSumPrologue(reader, anchor, group);
       if (std::string reason = prologueRefusal(fusion, reader, anchor, group); !reason.empty()) {
         op->emitRemark() << "not fused into " << group.name << ": " << reason;
         return;
@@ -215,6 +215,36 @@ private:
       join(group, op, "prologue");
       reader = op;
     }
+  }
+
+  /// The sum over ranks in front of the norm `op`, the first one of the prologue, and its residual. Other ranks push
+  /// what the kernel receives, so that no block waits for another one.
+  void growSumPrologue(Operation *op, Operation *anchor, Group &group) {
+    auto norm = dyn_cast<NormInterface>(op);
+    auto linear = dyn_cast<LinearOp>(anchor);
+    std::optional<NormedSum> rows = norm && linear ? normedSumOf(norm) : std::nullopt;
+    if (!rows || !isGpu || groupOf.count(rows->add) || groupOf.count(rows->sum))
+      return;
+    std::string reason = sumsInHalves   ? besideOtherHalf
+                         : separateSums ? "the option separate-sums keeps it apart"
+                         : group.family != "matvec"
+                             ? "the family " + group.family + " stages no rows before its product"
+                             : llm::prologueRefusal(*rows, norm, linear, maxRows);
+    if (reason.empty()) {
+      Operation *producer = rows->sum.getInput().getDefiningOp();
+      Group *pushing = producer ? groupOf.lookup(producer) : nullptr;
+      reason = pushing && pushing->family != kCublasLt ? pushRefusal(rows->sum, pushing->ops)
+                                                       : "no kernel of a linear layer pushes its rows";
+    }
+    constexpr int64_t vectors = 2; // the residual and the norm's weight
+    if (reason.empty() && !fitsRegisters(linear, vectors, tile::targetOf(linear)))
+      reason = "a thread has no registers for its part of the row and the residual";
+    if (!reason.empty()) {
+      rows->sum.emitRemark() << "not fused into " << group.name << ": " << reason;
+      return;
+    }
+    join(group, rows->add, "prologue");
+    join(group, rows->sum, "prologue");
   }
 
   std::string prologueRefusal(FusionInterface op, Operation *reader, Operation *anchor, Group &group) {
@@ -331,9 +361,11 @@ private:
           take(group, joined);
   }
 
+  static constexpr const char *besideOtherHalf = "it runs beside kernels of the other half of the rows";
+
   /// Why ops that follow `sum` do not join its kernel; empty if they do.
   std::string whySumIsApart(AllReduceOp sum) {
-    return separateSums ? "it runs beside kernels of the other half of the rows" : sumRefusal(sum, maxRows);
+    return sumsInHalves ? std::string(besideOtherHalf) : sumRefusal(sum, maxRows);
   }
 
   /// What changes tiles of a sum over ranks, in the kernel that sums them.
@@ -399,7 +431,11 @@ private:
     SmallVector<Operation *> ops(group.ops.begin(), group.ops.end());
     llvm::sort(ops, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
     SmallVector<Value> outputs;
-    for (Operation *op : ops)
+    // What the prologue of a product computes comes last.
+    SmallVector<Operation *> writers(ops);
+    if (isa<LinearOp>(group.ops.front()))
+      std::rotate(writers.begin(), llvm::find(writers, group.ops.front()), writers.end());
+    for (Operation *op : writers)
       for (Value result : op->getResults())
         if (llvm::any_of(result.getUsers(), [&](Operation *user) { return !group.ops.contains(user); }))
           outputs.push_back(result);
@@ -423,7 +459,8 @@ struct FormGroupsPass : inlay::impl::FormGroupsPassBase<FormGroupsPass> {
 
   void runOnOperation() override {
     for (auto function : getOperation().getOps<func::FuncOp>())
-      if (failed(GroupFormer(function, target, maxRows, separateNorms, separateSums, separateAll).run()))
+      if (failed(
+              GroupFormer(function, {target, maxRows, separateNorms, separateSums, sumsInHalves, separateAll}).run()))
         return signalPassFailure();
   }
 };

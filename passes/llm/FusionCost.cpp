@@ -32,11 +32,22 @@ int64_t inlay::llm::getSavedBytes(Operation *op, const OpSet &group) {
   return bytes;
 }
 
-bool inlay::llm::fitsRegisters(LinearOp linear, int64_t vectors, tile::TargetAttr target) {
+/// The product of one row that the streaming kernel of `linear` computes.
+static LinearShape streamedShape(LinearOp linear) {
   auto weight = SymbolTable::lookupNearestSymbolFrom<WeightOp>(linear, linear.getWeightAttr());
   LinearShape shape{weight.getTensorType().getDimSize(0), weight.getTensorType().getDimSize(1), /*rows=*/1};
   if (weight.getQuantized())
     shape.weightBits = weight.getTensorType().getElementTypeBitWidth();
+  return shape;
+}
+
+bool inlay::llm::fitsRegisters(LinearOp linear, int64_t vectors, tile::TargetAttr target) {
+  LinearShape shape = streamedShape(linear);
   tile::StreamAttr schedule = chooseStream(shape, target, [&] { return linear.emitError(); });
   return schedule && rowRegisters(schedule, shape, vectors) <= kMostRowRegisters;
+}
+
+int64_t inlay::llm::getReadTime(LinearOp linear, int64_t bytes, tile::TargetAttr target) {
+  tile::StreamAttr schedule = chooseStream(streamedShape(linear), target, [&] { return linear.emitError(); });
+  return schedule ? schedule.getBlocks() * bytes / target.costs().getCacheBytes() : 0;
 }

@@ -1,9 +1,9 @@
 //===- FusionCost.h - what it saves and costs to fuse an op ----------------===//
 //
 // The numbers behind the decisions of llm-form-groups: bytes of activations that
-// stay out of memory, and whether a streaming kernel has registers for its row and
-// the vectors of a prologue. Epilogues need no number: they run on the accumulators,
-// an element or a pair at a time, and a kernel that spills fails to compile by name.
+// stay out of memory, whether a streaming kernel has registers for its row and
+// the vectors of a prologue, and how long its blocks read what all of them need. Epilogues need no number: they run on
+// the accumulators, an element or a pair at a time, and a kernel that spills fails to compile by name.
 //
 //===----------------------------------------------------------------------===//
 
@@ -25,6 +25,10 @@ int64_t getSavedBytes(mlir::Operation *op, const OpSet &group);
 /// True if a thread of the streaming kernel of `linear` on `target` has registers for its part of one row and of
 /// `vectors` vectors as long as it.
 bool fitsRegisters(LinearOp linear, int64_t vectors, tile::TargetAttr target);
+
+/// Nanoseconds in which all blocks of the streaming kernel of `linear` on `target` read the same `bytes` from the
+/// cache.
+int64_t getReadTime(LinearOp linear, int64_t bytes, tile::TargetAttr target);
 
 } // namespace inlay::llm
 

@@ -79,7 +79,7 @@ def OverlapCollectivesPass : Pass<"llm-overlap-collectives", "::mlir::func::Func
     of the other half. These are the groups between two that run for all rows, if there is a sum among them. Attention
     runs for all rows, because rows of the second half read keys of the first one; so do groups of rows whose logits are
     wanted, and sums that other ops follow in their kernel. The function says which steps run in halves
-    (`llm.halves_of_steps`). Remarks say which groups do. For GPU targets, after `llm-form-groups` with `separate-sums`.
+    (`llm.halves_of_steps`). Remarks say which groups do. For GPU targets, after `llm-form-groups` with `sums-in-halves`.
   }];
   let options = [Option<"leastRows", "least-rows", "int64_t", "1024", "rows of the smallest step that runs in halves">];
 }
@@ -130,14 +130,16 @@ def FormGroupsPass : Pass<"llm-form-groups", "::mlir::ModuleOp"> {
     they allow it through `FusionInterface`. The remaining ops work on single rows and
     form their own groups: the append of a layer with the norms and rotations of its
     heads; lookups and gathered rows with a norm and the elementwise ops that follow; on a GPU a sum over ranks in one hop
-    with the ops that change its tiles. A remark reports each decision, with the model's names and the traffic it saves or
+    with the ops that change its tiles. In steps of up to `prologue_sum_rows` rows (`#tile.cost_model`) such a sum, with
+    its residual and a norm, joins the matrix product behind it. A remark reports each decision, with the model's names and the traffic it saves or
     the reason against it.
   }];
   let options = [
     Option<"target", "target", "std::string", "\"cpu\"", "cpu or sm_90a">,
     Option<"maxRows", "max-rows", "int64_t", "16", "maximum rows of the step">,
     Option<"separateNorms", "separate-norms", "bool", "false", "Norms become kernels of their own, to see what that costs">,
-    Option<"separateSums", "separate-sums", "bool", "false", "Sums over ranks become kernels of their own, so that they can run beside others">,
+    Option<"separateSums", "separate-sums", "bool", "false", "Sums over ranks join no product, to see what that costs">,
+    Option<"sumsInHalves", "sums-in-halves", "bool", "false", "Sums over ranks join no product, and no ops join them, so that they can run beside the other half of the rows">,
     Option<"separateAll", "separate-all", "bool", "false", "Each op becomes a kernel of its own">];
   let dependentDialects = ["::inlay::tile::TileDialect"];
 }

@@ -28,7 +28,9 @@ static LogicalResult convertGroup(GroupOp group, ProgramBuilder &b, tile::Progra
       return convertSampleCandidate(group, candidate, b, result);
     if (auto merge = dyn_cast<SampleMergeOp>(op))
       return convertSampleMerge(group, merge, b, result);
-    if (auto collective = dyn_cast<CollectiveInterface>(op))
+    // In front of a product, a sum over ranks is a part of its prologue.
+    if (auto collective = dyn_cast<CollectiveInterface>(op);
+        collective && group.getBody().front().getOps<LinearOp>().empty())
       return convertCollective(group, collective, b, result);
     if (auto gather = dyn_cast<GatherColumnsOp>(op))
       return convertGatherColumns(group, gather, b, result);

@@ -65,6 +65,8 @@ LogicalResult inlay::emitEpilogueOps(GroupOp group, Operation *anchor, EpilogueT
     tiles[op.getResult(0)] = *value;
   }
   for (auto [result, value] : llvm::zip(group.getResults(), body.getTerminator()->getOperands())) {
+    if (Operation *op = value.getDefiningOp(); op && op->getBlock() == &body && op->isBeforeInBlock(anchor))
+      continue; // the prologue has stored it
     auto it = tiles.find(value);
     if (it == tiles.end())
       return group.emitError() << "yields a value that its epilogue does not compute";

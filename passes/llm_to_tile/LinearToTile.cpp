@@ -1,7 +1,7 @@
 //===- LinearToTile.cpp - groups around a matrix product -------------------===//
 //
 // y = epilogue(prologue(x) W^T): one block computes one tile of y. NormPrologue.h
-// says how a norm in front is applied.
+// says how a norm in front is applied, SumPrologue.h how a sum over ranks is.
 //
 //===----------------------------------------------------------------------===//
 
@@ -9,6 +9,7 @@
 #include "passes/llm_to_tile/Epilogue.h"
 #include "passes/llm_to_tile/NormPrologue.h"
 #include "passes/llm_to_tile/QuantizedWeights.h"
+#include "passes/llm_to_tile/SumPrologue.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -18,11 +19,13 @@ using tile::Reduction;
 
 namespace {
 
-/// What comes before the product: x, its norm and the gather of its rows. Rows of codes have neither.
+/// What comes before the product: x, its norm and the gather of its rows. Rows of codes have neither. Or the rows are
+/// a sum over ranks of x, which blocks receive, and a residual.
 struct Prologue {
   Value input;
   NormInterface norm;
   GatherRowsOp gather;
+  std::optional<SumPrologue> sum;
 };
 
 } // namespace
@@ -40,13 +43,25 @@ static FailureOr<Prologue> findPrologue(GroupOp group, LinearOp linear) {
     } else if (auto gather = dyn_cast<GatherRowsOp>(op); gather && !prologue.gather) {
       prologue.gather = gather;
       value = gather.getInput();
+    } else if (auto sum = SumPrologue::find(group, op); sum && !prologue.gather) {
+      prologue.sum = sum;
+      value = sum->input();
+      break;
     } else {
       return op->emitError() << "cannot be applied while '" << LinearOp::getOperationName()
-                             << "' stages its input; expected a whole-row norm or gather_rows";
+                             << "' stages its input; expected a whole-row norm, gather_rows, or a sum over ranks that "
+                             << "is pushed and a residual";
     }
   }
   prologue.input = value;
   return prologue;
+}
+
+/// What the group yields of the product and what follows it. Values of its prologue come behind them.
+static ValueRange epilogueValues(GroupOp group, LinearOp linear) {
+  ValueRange values = group.getBody().front().getTerminator()->getOperands();
+  return values.take_front(
+      llvm::count_if(values, [&](Value value) { return !value.getDefiningOp()->isBeforeInBlock(linear); }));
 }
 
 /// Queries, keys and values of one product: rotates the pairs, stores q, appends k and v.
@@ -96,7 +111,7 @@ static LogicalResult emitQkv(GroupOp group, LinearOp linear, Value acc, Value ro
   Type stored = append.getCache().getType().getStoredType(element);
   Value low = b.toType(rotated.getResult(0), element), high = b.toType(rotated.getResult(1), element);
 
-  Value query = group.getBody().front().getTerminator()->getOperand(0);
+  Value query = epilogueValues(group, linear).front();
   auto isYieldedQuery = [&](Value v) { return v == query && isa<RankedTensorType>(v.getType()); };
   if (!isYieldedQuery(query))
     return group.emitError() << "yields the queries first";
@@ -134,9 +149,6 @@ static LogicalResult emitEpilogue(GroupOp group, LinearOp linear, Value acc, Val
                                   RowOrder order, ProgramBuilder &b) {
   DenseMap<Value, TileValue> tiles;
   SmallVector<Value> outputs(linear.getOutputs());
-  Block &body = group.getBody().front();
-  auto yield = cast<YieldOp>(body.getTerminator());
-
   if (order == RowOrder::Alternate) {
     auto type = b.tileType({shape.m, shape.n / 2}, b.getF32Type());
     auto pairs = tile::DeinterleaveOp::create(b, TypeRange{type, type}, acc);
@@ -147,7 +159,7 @@ static LogicalResult emitEpilogue(GroupOp group, LinearOp linear, Value acc, Val
     tiles[outputs[0]] = {acc, col};
   } else {
     // All results are written side by side, in the order of the product's columns.
-    if (yield.getNumOperands() != outputs.size() || !llvm::equal(yield.getOperands(), outputs))
+    if (!llvm::equal(epilogueValues(group, linear), outputs))
       return linear.emitError() << "has several plain results, which are written and nothing else";
     Type element = cast<RankedTensorType>(outputs[0].getType()).getElementType();
     Value view = b.activation(group.getResult(0), Provenance::Output);
@@ -227,8 +239,10 @@ private:
 } // namespace
 
 /// The product in the element type `element`, to which codes are unpacked; sums of f32.
-static Value emitProduct(LinearOp linear, const Prologue &prologue, Value row, Value col, LinearTile shape, int64_t k,
+static Value emitProduct(LinearOp linear, Prologue &prologue, Value row, Value col, LinearTile shape, int64_t k,
                          Type element, ProgramBuilder &b) {
+  if (prologue.sum)
+    prologue.sum->declareViews(b);
   WeightTiles weight(linear, cast<WeightOp>(b.getSymbols().lookup(linear.getWeight())), element, b);
   Value input = b.activation(prologue.input, Provenance::Activation);
   int64_t inputColumn = Placement::of(prologue.input).column;
@@ -239,6 +253,8 @@ static Value emitProduct(LinearOp linear, const Prologue &prologue, Value row, V
   norm.declareViews();
   int64_t rowGroup = linear.getScales() ? groupOfRows(linear) : k;
   auto loadRows = [&](Value at, int64_t columns) {
+    if (prologue.sum)
+      return prologue.sum->load(row, at, {shape.m, columns}, b);
     Value from = inputColumn ? Value(arith::AddIOp::create(b, at, b.index(inputColumn))) : at;
     return rows ? b.gather(input, rows, from, columns) : b.load(input, ValueRange{row, from}, {shape.m, columns});
   };
@@ -318,6 +334,8 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
 
   Value col = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 0), b.index(shape.n));
   Value row = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 1), b.index(shape.m));
+  if (prologue->sum && failed(prologue->sum->check(b)))
+    return failure();
   tile::Extent extent = tile::Extent::Tokens;
   if (prologue->gather || Placement::of(prologue->input).logitRows)
     extent = tile::Extent::LogitRows;

@@ -104,6 +104,10 @@ static Value overwrittenResidual(GroupOp group, unsigned index, const DenseMap<O
   auto add = group.getBody().front().getTerminator()->getOperand(index).getDefiningOp<AddOp>();
   if (!add)
     return {};
+  // All blocks read the rows in front of a product.
+  auto products = group.getBody().front().getOps<LinearOp>();
+  if (!products.empty() && add->isBeforeInBlock(*products.begin()))
+    return {};
   for (Value operand : add->getOperands()) {
     auto producer = operand.getDefiningOp<GroupOp>();
     if (!producer || producer == group || lastUse(operand, order) != order.lookup(group))

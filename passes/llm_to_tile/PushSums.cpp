@@ -61,6 +61,12 @@ void PushSumsPass::runOnOperation() {
     if (!sum || llvm::hasSingleElement(group.getBody().front().without_terminator()))
       continue;
     std::string reason = pushRefusal(sum, group);
+    if (!reason.empty() && firstOf<LinearOp>(group)) {
+      group.emitError()
+          << "sums rows in front of a product, whose kernel only receives them, but no kernel pushes them: " << reason
+          << "; run llm-form-groups with separate-sums";
+      return signalPassFailure();
+    }
     sum.setPushed(reason.empty());
     InFlightDiagnostic remark = group.emitRemark();
     if (reason.empty())

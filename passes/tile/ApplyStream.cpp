@@ -25,6 +25,9 @@ LogicalResult StreamBody::checkShape() {
   if (loop.dequantize && schedule.getTileColumns() != tile::kUnitRows)
     return program.emitError("has codes and tile_columns of ")
            << schedule.getTileColumns() << "; expected " << tile::kUnitRows << ", the rows of a unit of codes";
+  if (loop.receivesRows() && !isOneRow())
+    return loop.rows->emitError("receives ") << rows << " rows in front of a product, expected one: more are loaded in "
+                                             << "each step along k";
   // Past the end of K there must be nothing, as rows are read in whole steps.
   int64_t columns = cast<tile::ViewType>(loop.rowsView().getType()).getShape()[1];
   if (loop.k % step != 0 && loop.columnOffset + loop.k != columns)
@@ -36,6 +39,8 @@ LogicalResult StreamBody::checkShape() {
 /// What of the epilogue can only be done after the product.
 void StreamBody::findLateOps() {
   for (Operation &op : old.getBody().front().without_terminator()) {
+    if (&op == loop.loop)
+      continue;
     bool isLate =
         op.walk([&](Operation *inner) {
             for (Value operand : inner->getOperands())
@@ -77,7 +82,7 @@ LogicalResult StreamBody::cloneInvariants() {
     for (tile::LoadOp vector : loop.vectors)
       vectors.insert(vector);
   for (Operation &op : loop.loop.getBody()->without_terminator())
-    if (isa<tile::LoadOp, tile::GatherOp>(op) && &op != loop.weight && !vectors.contains(&op))
+    if (isa<tile::LoadOp, tile::GatherOp, tile::ReceiveSumOp>(op) && &op != loop.weight && !vectors.contains(&op))
       loads.insert(&op);
   return success();
 }
@@ -170,7 +175,7 @@ LogicalResult StreamBody::build() {
   pieceColumns = cols;
   tilesOfBlock = llvm::divideCeil(tiles, blocks);
   setGrid({getAffineConstantExpr(blocks, b.getContext()), rowTiles(loop.tokens)});
-  Value block = tile::ProgramIdOp::create(b, b.getIndexType(), 0);
+  block = tile::ProgramIdOp::create(b, b.getIndexType(), 0);
   row = mul(tile::ProgramIdOp::create(b, b.getIndexType(), 1), loop.tokens);
   rows = rowCount();
   first = div(mul(block, tiles), blocks);

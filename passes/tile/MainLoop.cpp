@@ -19,7 +19,7 @@ std::optional<int64_t> inlay::offsetFrom(Value offset, Value base) {
 /// Checks the operations that compute the left operand and the sums from the rows.
 static LogicalResult checkPrologue(MainLoop &result, Value value, llvm::SmallPtrSetImpl<Operation *> &seen) {
   Operation *op = value.getDefiningOp();
-  if (!op || op == result.rows || op->getParentOp() != result.loop || !seen.insert(op).second)
+  if (!op || op == result.rows || op == result.residual || op->getParentOp() != result.loop || !seen.insert(op).second)
     return success();
   if (auto load = dyn_cast<tile::LoadOp>(op)) {
     if (load.getView().getType().getRank() != 1 || load.getOffsets()[0] != result.loop.getInductionVar())
@@ -95,6 +95,15 @@ static LogicalResult findStatistics(MainLoop &result) {
   return success();
 }
 
+/// The column that an op which brings rows begins at.
+static Value columnOf(Operation *rows) {
+  if (auto gather = dyn_cast<tile::GatherOp>(rows))
+    return gather.getColumn();
+  if (auto sum = dyn_cast<tile::ReceiveSumOp>(rows))
+    return sum.getOffsets()[1];
+  return cast<tile::LoadOp>(rows).getOffsets()[1];
+}
+
 FailureOr<MainLoop> inlay::findMainLoop(tile::ProgramOp program) {
   MainLoop result;
   WalkResult walk = program.walk([&](tile::DotOp dot) {
@@ -161,19 +170,31 @@ FailureOr<MainLoop> inlay::findMainLoop(tile::ProgramOp program) {
     return &op == result.weight || &op == result.rowScales.load || &op == result.columnScales.load ||
            (result.dequantize && llvm::is_contained(op.getUsers(), result.dequantize));
   };
+  auto received = loop.getBody()->getOps<tile::ReceiveSumOp>();
+  if (!received.empty())
+    result.rows = *received.begin();
   for (Operation &op : loop.getBody()->without_terminator()) {
+    if (auto store = dyn_cast<tile::StoreOp>(op)) {
+      if (received.empty())
+        return store.emitError("stores in the loop over k; expected that only sums over ranks are stored there");
+      result.stores.push_back(store);
+      roots.push_back(store.getValue());
+    }
     if (!isa<tile::LoadOp, tile::GatherOp>(op) || isOfWeights(op) ||
         cast<tile::ViewType>(op.getOperand(0).getType()).getRank() != 2)
       continue;
+    auto load = dyn_cast<tile::LoadOp>(op);
+    if (!received.empty() && load && !result.residual) {
+      result.residual = load;
+      continue;
+    }
     if (result.rows)
       return op.emitError("reads a second matrix of rows in the loop over k");
     result.rows = &op;
   }
   if (!result.rows)
     return loop.emitError("reads no rows");
-  Value column = isa<tile::LoadOp>(result.rows) ? cast<tile::LoadOp>(result.rows).getOffsets()[1]
-                                                : cast<tile::GatherOp>(result.rows).getColumn();
-  std::optional<int64_t> offset = offsetFrom(column, variable);
+  std::optional<int64_t> offset = offsetFrom(columnOf(result.rows), variable);
   if (!offset)
     return result.rows->emitError("reads rows at a column that is not k plus a constant");
   result.columnOffset = *offset;

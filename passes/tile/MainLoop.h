@@ -3,7 +3,8 @@
 // What the families of linear layers know how to turn into a pipeline: a loop that
 // loads a tile of rows and a tile of weights, may scale the rows elementwise by
 // vectors along k, may sum functions of them along k, and multiplies. Loops before
-// it may sum what must be known of the rows first.
+// it may sum what must be known of the rows first. Rows that are received from other
+// ranks may be added to others and stored.
 //
 //===----------------------------------------------------------------------===//
 
@@ -41,9 +42,13 @@ struct MainLoop {
   mlir::OpResult product;        // of the loop
   tile::LoadOp weight;           // of weights, or of their codes
   tile::DequantizeOp dequantize; // what codes become; null where weights are numbers
-  /// tile.load or tile.gather of rows; `columnOffset` is added to k to find their column in the view.
+  /// tile.load, tile.gather or tile.receive_sum of rows; `columnOffset` is added to k to find their column in the view.
   mlir::Operation *rows = nullptr;
   int64_t columnOffset = 0;
+  /// Of rows that are a sum over ranks: what is added to them (null: nothing), and what stores what becomes of them.
+  /// Each block has the whole row, so that one of them stores it.
+  tile::LoadOp residual;
+  llvm::SmallVector<tile::StoreOp> stores;
   /// Loads of vectors along k.
   llvm::SmallVector<tile::LoadOp> vectors;
   llvm::SmallVector<RowSum> sums;
@@ -56,6 +61,7 @@ struct MainLoop {
   /// Whether the rows reach the product as they are in memory.
   bool isPlain() { return dot.getLhs() == rows->getResult(0) && sums.empty() && statistics.empty(); }
   mlir::Value rowsView() const { return rows->getOperand(0); }
+  bool receivesRows() const { return mlir::isa<tile::ReceiveSumOp>(rows); }
 };
 
 /// `offset` as `base` plus a constant; none for anything else.

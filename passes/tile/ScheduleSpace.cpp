@@ -113,14 +113,18 @@ static SmallVector<tile::GemmAttr> combine(tile::GemmAttr start, const LinearSha
 
 static SmallVector<tile::SwapAbAttr> combine(tile::SwapAbAttr start, const LinearShape &shape,
                                              tile::TargetAttr target) {
-  Combinations<tile::SwapAbAttr> combinations(start, [&](Numbers<tile::SwapAbAttr> &numbers) {
+  // Only a block that has a multiprocessor alone can have any number of consumers.
+  auto alone =
+      tile::SwapAbAttr::get(start.getContext(), start.getTileRows(), kWarpgroupRows, start.getTileK(),
+                            /*consumers=*/1, /*split=*/1, /*slots=*/1, start.getStages(), target.slotSharedBytes(1));
+  Combinations<tile::SwapAbAttr> combinations(alone, [&](Numbers<tile::SwapAbAttr> &numbers) {
     numbers["tile_columns"] = kWarpgroupRows * numbers["consumers"];
     numbers["shared_bytes"] = target.slotSharedBytes(numbers["slots"]);
     int64_t stageBytes = (numbers["tile_rows"] + numbers["tile_columns"]) * kAtomColumns * 2;
     keepFitting(numbers, stageBytes, numbers["shared_bytes"]);
   });
-  combinations.vary("consumers", each(4));
-  combinations.vary("split", each(16));
+  combinations.vary("consumers", each(7));
+  combinations.vary("split", each(8));
   combinations.vary("slots", each(4));
   combinations.vary("stages", doubled(16));
   return combinations.all();

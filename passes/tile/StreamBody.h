@@ -26,6 +26,7 @@ private:
   struct Rows {
     mlir::Value lhs;
     llvm::SmallVector<mlir::Value> sums;
+    llvm::SmallVector<mlir::Value> stored; // by the loop's stores
   };
   /// A piece of the epilogue, of which what depends on no sum is there.
   struct Piece {
@@ -57,13 +58,14 @@ private:
   llvm::SmallVector<mlir::Value> products(mlir::Value batch, llvm::SmallVector<mlir::Value> &ahead);
   llvm::SmallVector<mlir::Value> step(mlir::Value number, mlir::Value batch, mlir::ValueRange carried);
   void stageRow();
+  void storeRow(llvm::ArrayRef<mlir::Value> values);
   void stageVectors();
   mlir::LogicalResult pass(mlir::Value batch, llvm::SmallVector<mlir::Value> &ahead);
 
   tile::StreamAttr schedule;
   int64_t tilesOfBlock = 0;
-  mlir::Value row, rows;  // the block's first row of activations, and how many the step has
-  mlir::Value first, end; // the block's tiles of weights
+  mlir::Value row, rows;         // the block's first row of activations, and how many the step has
+  mlir::Value block, first, end; // the block's tiles of weights
   mlir::Value warp, firstK, steps;
   mlir::IRMapping outside;                    // what the loop uses from outside
   llvm::SetVector<mlir::Operation *> loads;   // of the loop, without the weights; of several rows without the vectors

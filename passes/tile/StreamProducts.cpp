@@ -145,6 +145,8 @@ StreamBody::Rows StreamBody::transform(ArrayRef<Value> loaded, int64_t width, Va
       want(operand);
   };
   want(loop.dot.getLhs());
+  for (tile::StoreOp store : loop.stores)
+    want(store.getValue());
   SmallVector<Value> parts;
   for (const RowSum &sum : loop.sums) {
     Value added = loop.loop.getBody()->getTerminator()->getOperand(sum.result.getResultNumber());
@@ -154,7 +156,9 @@ StreamBody::Rows StreamBody::transform(ArrayRef<Value> loaded, int64_t width, Va
   for (Operation &op : loop.loop.getBody()->without_terminator())
     if (wanted.contains(&op))
       widen(b.clone(op, mapping), &op, loop.dot.getLhs(), width);
-  Rows rows{mapping.lookup(loop.dot.getLhs()), {}};
+  Rows rows{mapping.lookup(loop.dot.getLhs()), {}, {}};
+  for (tile::StoreOp store : loop.stores)
+    rows.stored.push_back(mapping.lookup(store.getValue()));
   for (Value part : parts)
     rows.sums.push_back(mapping.lookup(part));
   return rows;
@@ -276,6 +280,23 @@ void StreamBody::stageRow() {
   Rows rows = transform(load(loads, firstK, width), width);
   staged = tile::StageOp::create(b, rows.lhs);
   stagedSums = rows.sums;
+  if (!rows.stored.empty())
+    storeRow(rows.stored);
+}
+
+/// Stores what the loop stores: `values`, this warp's part of the one row, which all blocks have. The first one stores
+/// it.
+void StreamBody::storeRow(ArrayRef<Value> values) {
+  Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, block, index(0));
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(scf::IfOp::create(b, isFirst, /*withElseRegion=*/false).thenBlock());
+  IRMapping mapping = outside;
+  mapping.map(loop.loop.getInductionVar(), firstK);
+  for (auto [store, value] : llvm::zip_equal(loop.stores, values))
+    mapping.map(store.getValue(), value);
+  for (Operation &op : loop.loop.getBody()->without_terminator())
+    if (isa<tile::StoreOp>(op) || (op.getNumResults() == 1 && op.getResult(0).getType().isIndex()))
+      b.clone(op, mapping);
 }
 
 /// Brings this warp's part of the vectors along k into shared memory, where they take no registers.

@@ -91,7 +91,7 @@ void TileDimensions::visit(Operation *op) {
       .Case([&](tile::ClusterReduceOp reduce) { join(reduce.getValueMutable(), reduce.getResult()); })
       .Case([&](tile::GatherOp gather) { join(gather.getIndicesMutable(), 0, gather.getResult(), 0); })
       .Case([&](tile::ScatterOp scatter) { join(scatter.getIndicesMutable(), 0, scatter.getValueMutable(), 0); })
-      .Case<tile::LoadOp, tile::StoreOp>([](Operation *) {}) // as large as they are
+      .Case<tile::LoadOp, tile::StoreOp, tile::ReceiveSumOp>([](Operation *) {}) // as large as they are
       .Case([&](scf::ForOp loop) {
         for (auto [init, argument, result] :
              llvm::zip_equal(loop.getInitArgsMutable(), loop.getRegionIterArgs(), loop.getResults())) {

@@ -18,12 +18,18 @@ Value TileValues::slotOf(tile::ViewType view) {
              view.getShape()[1] * bytesOf(view.getElementType()));
 }
 
+/// Whether the warps of a block receive parts of a row, and multiply it then.
+static bool isInWarps(tile::ReceiveSumOp op) { return isa<tile::ForWarpsOp>(op->getParentOp()); }
+
 LogicalResult GenericLowering::receiveSum(tile::ReceiveSumOp op) {
   Layout layout = registerLayout(op.getResult());
   RankedTensorType type = tileType(op.getResult());
   tile::ViewType view = op.getView().getType();
   std::string ranks = "<" + std::to_string(op.getExchange().getRanks()) + ">";
   auto named = [&](StringRef name) { return NameLoc::get(b.getStringAttr(name), loc); };
+  if (b.getInsertionBlock() != &kernel.getBody().front())
+    return op.emitOpError(
+        "is received in a loop, a branch or by a part of the warps; expected all threads of a block, once");
   // This rank's rows are on their way while the table is read.
   Value own = loadArray(op);
   Type roundType = cuda::OpaqueType::get(b.getContext(), "Round" + ranks);
@@ -51,10 +57,23 @@ LogicalResult GenericLowering::receiveSum(tile::ReceiveSumOp op) {
   }
   call("clear_previous", "peers.h", {round});
   Value sum = local(layout.size(LayoutDim::Register), type.getElementType(), "sum");
-  forPieces([&](Value reg, Value offset, Value inside) {
-    call("receive_piece", "peers.h",
-         {round, address(sum, reg), address(own, reg), slot, offset, inside ? inside : always()});
-  });
+  if (isInWarps(op)) {
+    int64_t pieces = llvm::divideCeil(liveRegisters(layout, type.getShape()), width);
+    Value offsets = local(pieces, b.getI64Type(), "offsets"), present = local(pieces, b.getI1Type(), "present");
+    forPieces([&](Value reg, Value offset, Value inside) {
+      Value piece = arith::DivUIOp::create(b, loc, reg, index(width));
+      set(offset, offsets, piece);
+      set(inside ? inside : always(), present, piece);
+    });
+    call("receive_pieces<" + std::to_string(pieces) + ">", "peer_rows.h",
+         {round, address(sum, index(0)), address(own, index(0)), slot, address(offsets, index(0)),
+          address(present, index(0))});
+  } else {
+    forPieces([&](Value reg, Value offset, Value inside) {
+      call("receive_piece", "peers.h",
+           {round, address(sum, reg), address(own, reg), slot, offset, inside ? inside : always()});
+    });
+  }
   define(op.getResult(), sum);
   mayStore = call("is_complete", "peers.h", {round}, b.getI1Type());
   exchange = Exchange{round, mul(slot, op.getExchange().getRanks())};
@@ -90,8 +109,16 @@ void GenericLowering::beginPushes() {
                .getResult();
 }
 
-/// All threads of the block have received their pieces; the last block to come here lets the next round begin.
+/// All threads of the block have received their pieces; the last block to come here lets the next round begin. Where
+/// products follow, what the end needs is not kept but computed or read again.
 void GenericLowering::endExchange() {
-  if (exchange)
+  if (!exchange)
+    return;
+  tile::ReceiveSumOp sum = receivedSum;
+  if (isInWarps(sum))
+    call("end_round", "peers.h",
+         {kernel.getBody().front().getArguments().back(),
+          mul(slotOf(sum.getView().getType()), sum.getExchange().getRanks())});
+  else
     call("end_round", "peers.h", {exchange->round, exchange->bytes});
 }

@@ -2,7 +2,7 @@
 //
 // Threads take words of 16 bytes, whatever rows they are of, so nothing here is a tile.
 // The kernel calls the protocol of codegen/device/peers.h for all rows of the step, and
-// chooses by their number how sums go around.
+// chooses by their number how sums go around. A gather of many rows has several rounds.
 //
 //===----------------------------------------------------------------------===//
 
@@ -27,22 +27,23 @@ LogicalResult inlay::lowerCollective(tile::CollectiveOp collective, OpBuilder &b
   tile::ViewType from = collective.getInput().getType(), to = collective.getOutput().getType();
   Value rows = k.name("rows", k.size(static_cast<int64_t>(*from.getExtent())));
   int64_t ranks = collective.getExchangeAttr().getRanks(), columns = from.getShape()[1];
-  auto run = [&](StringRef function, ValueRange sizes) {
+  auto run = [&](StringRef function, StringRef header, ValueRange sizes) {
     SmallVector<Value> inputs{output, input, peers};
     inputs.append(sizes.begin(), sizes.end());
-    k.call(function + "<" + Twine(ranks) + ">", "peers.h", inputs);
+    k.call(function + "<" + Twine(ranks) + ">", header, inputs);
   };
   if (collective.getKind() == tile::CollectiveKind::AllGather) {
-    run("all_gather", {rows, k.index(columns), k.index(to.getShape()[1])});
+    run("all_gather", "all_gather.h",
+        {rows, k.index(columns), k.index(to.getShape()[1]), k.index(collective.getRoundRows(target))});
     return success();
   }
   int64_t oneShotRows = collective.getOneShotRows(target);
   Value count = k.name("count", k.mul(rows, columns));
   if (collective.getExchangeAttr().getRows() <= oneShotRows)
-    run("all_reduce_one_shot", count);
+    run("all_reduce_one_shot", "peers.h", count);
   else
     k.ifThen(
-        k.less(rows, oneShotRows + 1), [&] { run("all_reduce_one_shot", count); },
-        [&] { run("all_reduce_two_shot", count); });
+        k.less(rows, oneShotRows + 1), [&] { run("all_reduce_one_shot", "peers.h", count); },
+        [&] { run("all_reduce_two_shot", "peers.h", count); });
   return success();
 }

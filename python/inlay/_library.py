@@ -17,7 +17,7 @@ from typing import Any
 from inlay._errors import (BY_STATUS, FailedPreconditionError, InlayError, InternalError, InvalidArgumentError,
                            NotFoundError)
 
-ABI_VERSION = 1005
+ABI_VERSION = 1006
 """INLAY_ABI_VERSION of the inlay.h that the declarations below match."""
 
 OK, END, TIMEOUT = 0, 100, 101
@@ -50,6 +50,8 @@ class EngineOptions(ctypes.Structure):
         ("pipeline_parallel_size", c_int32),
         ("distributed_timeout", c_double),
         ("distributed_backend", c_char_p),
+        ("devices", POINTER(c_int32)),
+        ("device_count", c_size_t),
     ]
 
 

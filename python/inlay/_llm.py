@@ -45,7 +45,7 @@ class LLM:
                  trace_path: str | os.PathLike[str] = "", speculative_model: str | os.PathLike[str] = "",
                  weights_source: str | os.PathLike[str] = "", tensor_parallel_size: int = 0,
                  pipeline_parallel_size: int = 0, distributed_timeout: float = 10,
-                 distributed_backend: str = "auto", **vllm_options: Any):
+                 distributed_backend: str = "auto", devices: Sequence[int] = (), **vllm_options: Any):
         """Loads a model.
 
         model: path of the bundle that compile-model wrote.
@@ -70,7 +70,11 @@ class LLM:
         tensor_parallel_size, pipeline_parallel_size: ranks that run each layer, and stages. The bundle was compiled for
             them, and other numbers are an error; 0: use the bundle's.
         distributed_timeout: seconds that a rank of such a bundle waits while no rank does anything, before all requests fail.
-        distributed_backend: how the ranks of such a bundle exchange values on GPUs: "auto", "peer" or "nccl".
+        distributed_backend: how the ranks of such a bundle exchange values on GPUs: "peer" (GPUs access each other's memory),
+            "nccl", or "auto": peer where the GPUs can and the bundle has code for it; where not, nccl in a stage and host
+            memory between stages.
+        devices: the GPU of each rank, as indices among those that CUDA_VISIBLE_DEVICES leaves. Ranks with the same one
+            share it, which is slow and for checks. By default the first GPUs that can run the target.
         vllm_options: options of vLLM's LLM that are fixed when the model is compiled, such as dtype="auto"; only values
             that change nothing are accepted."""
         options = {name: value for name, value in locals().items() if name not in ("self", "model", "vllm_options")}
@@ -300,12 +304,15 @@ def _options_to_c(given: Mapping[str, Any]) -> Any:
     types = dict((name, kind) for name, kind, *_ in c.EngineOptions._fields_)
     for name, value in given.items():
         field = {"kv_cache_memory_bytes": "kv_cache_bytes"}.get(name, name)
-        if field not in types or field == "struct_size":
+        if field not in types or field in ("struct_size", "device_count"):
             raise TypeError(f"LLM has no option {name!r}; see help(inlay.LLM)")
         kind = types[field]
         if field == "async_scheduling":
             value = -1 if value is None else int(value)
-        if kind is ctypes.c_char_p:
+        if field == "devices":
+            options.device_count = len(value)
+            value = c.int32_array(value, "an index of devices") if value else None
+        elif kind is ctypes.c_char_p:
             value = _path(value, name) or None
         elif kind is ctypes.c_int32:
             value = c.int32(value, name)

@@ -28,8 +28,9 @@ EngineOptions DraftOptions(const EngineOptions &options) {
 absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineOptions &options,
                                         const DeviceWrapper &wrap) {
   OpenedModels models;
-  auto open = [&wrap](const std::string &path, const EngineOptions &options, std::unique_ptr<ModelRanks> &model) {
-    absl::StatusOr<std::unique_ptr<ModelRanks>> opened = ModelRanks::Open(path, options, wrap);
+  auto open = [&](const std::string &path, const EngineOptions &options, std::unique_ptr<ModelRanks> &model) {
+    absl::StatusOr<std::unique_ptr<ModelRanks>> opened =
+        ModelRanks::Open(path, options, wrap, /*is_draft=*/&model == &models.draft);
     if (!opened.ok())
       return opened.status();
     model = *std::move(opened);

@@ -172,9 +172,14 @@ struct EngineOptions {
   int32_t tensor_parallel_size = 0;   // that run a stage together
   int32_t pipeline_parallel_size = 0; // stages
   double distributed_timeout = 10;    // seconds that a rank waits while no rank does anything, then all requests fail
-  // How ranks on GPUs exchange values: "peer" (kernels access the memory of the other GPUs), "nccl", or "auto": peer
-  // where the GPUs can and the bundle has code for it, else nccl. Ranks on the cpu take "auto".
+  // How ranks on GPUs exchange values: "peer" (GPUs access each other's memory), "nccl", or "auto". With "auto", ranks
+  // of a stage use peer where the GPUs can and the bundle has code for it, else nccl. Rows from one stage to the next
+  // use peer where the two GPUs can, else pinned host memory. Ranks on the cpu take "auto".
   std::string distributed_backend = "auto";
+  // The GPU of each rank, by its index among those that CUDA_VISIBLE_DEVICES leaves. A GPU that is there several times
+  // runs these ranks, which is slow and for checks (docs/distributed.md). Empty: the first ones that can run the
+  // target, one for each rank. Must be empty on the cpu.
+  std::vector<int32_t> devices = {};
   std::string nccl = {};       // path of libnccl.so.2 or its directory, if it is used; empty: searched
   ProcessOptions process = {}; // the process of rank 0 loads the engine, the others call Engine::RunRank()
   int32_t max_waiting = 0;     // maximum waiting requests, then ResourceExhausted; 0: no limit

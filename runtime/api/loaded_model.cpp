@@ -118,6 +118,12 @@ absl::StatusOr<OpenedTarget> OpenTarget(const Bundle &bundle, const EngineOption
       return absl::InvalidArgumentError(
           fmt::format("{}: has no target '{}', only {}; compile the model with --target {}", bundle.path(), name,
                       bundle.TargetNames(), name));
+    if (name == "cpu" && !options.devices.empty())
+      return !first_error.ok() ? first_error
+                               : absl::InvalidArgumentError(
+                                     fmt::format("--device names GPUs, but {} runs on the target cpu; remove the "
+                                                 "option, or compile the model with --target sm_90a",
+                                                 bundle.path()));
     absl::StatusOr<std::unique_ptr<Device>> device = OpenDevice(name, options.threads, options.cublaslt, rank);
     if (device.ok())
       return OpenedTarget{target, *std::move(device)};
@@ -137,8 +143,8 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Open(std::shared_ptr<c
   model->links_ = std::move(links);
   model->place_ = PlaceOfRank(model->bundle_->plan(), model->links_.rank);
   const RankLinks &own = model->links_;
-  absl::StatusOr<OpenedTarget> opened =
-      OpenTarget(*model->bundle_, options, {own.rank, model->bundle_->plan().ranks(), own.stage.get(), own.gpus});
+  absl::StatusOr<OpenedTarget> opened = OpenTarget(
+      *model->bundle_, options, {own.rank, model->bundle_->plan().ranks(), own.stage.get(), own.gpus, options.devices});
   if (!opened.ok())
     return opened.status();
   model->target_ = opened->target;
@@ -147,8 +153,12 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Open(std::shared_ptr<c
 }
 
 absl::StatusOr<MemoryPlan> LoadedModel::PlanMemory(const EngineOptions &options, const MemoryPlan *draft) const {
+  // On the cpu, all ranks share the memory of the machine.
+  const uint32_t sharing = is_cpu()       ? bundle_->plan().ranks()
+                           : !links_.gpus ? 1
+                                          : links_.gpus->RanksOnGpuOf(links_.rank);
   return inlay::PlanMemory(bundle_->plan(), *target_, place_.stage, *device_, options, draft,
-                           links_.gpus ? links_.gpus->bytes(links_.rank) : 0);
+                           links_.gpus ? links_.gpus->bytes(links_.rank) : 0, sharing);
 }
 
 absl::Status LoadedModel::Load() {

@@ -27,6 +27,15 @@ absl::Status CheckSize(const char *option, int32_t wanted, uint32_t found, const
                   wanted, path, found, option, wanted));
 }
 
+absl::Status CheckDevices(const std::vector<int32_t> &devices, uint32_t ranks, bool is_draft, const std::string &path) {
+  if (devices.empty() || devices.size() == ranks || (is_draft && devices.size() > ranks))
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("--device names {} {}, but {} was compiled for {} {} (--tensor-parallel-size times "
+                  "--pipeline-parallel-size); name one GPU for each rank, separated by commas",
+                  devices.size(), devices.size() == 1 ? "GPU" : "GPUs", path, ranks, ranks == 1 ? "rank" : "ranks"));
+}
+
 // NCCL sums in an order that depends on how many rows a step has. The sum of two values has one order.
 absl::Status CheckDeterministic(const CudaRanks &gpus, bool is_deterministic) {
   if (!is_deterministic || !gpus.uses_nccl() || gpus.ranks_of_stage() <= 2)
@@ -84,7 +93,8 @@ absl::Status ModelRanks::OpenRank(std::shared_ptr<const Bundle> bundle, const En
   };
   if (bundle->plan().ranks() == 1 && options.process.ranks == 1)
     return open({});
-  absl::StatusOr<std::unique_ptr<RankProcesses>> processes = ConnectProcesses(*bundle, options.process);
+  absl::StatusOr<std::unique_ptr<RankProcesses>> processes =
+      ConnectProcesses(*bundle, options.process, TimeoutOf(options));
   if (!processes.ok())
     return processes.status();
   processes_ = *std::move(processes);
@@ -102,7 +112,10 @@ absl::Status ModelRanks::OpenRank(std::shared_ptr<const Bundle> bundle, const En
   if (status = CheckEqual(*processes_,
                           {{"the target (--target)", first().target_name()},
                            {"--distributed-backend", options.distributed_backend},
-                           {"the list of GPUs (CUDA_VISIBLE_DEVICES)", first().is_cpu() ? "" : gpus_->Addresses()}});
+                           {"--distributed-timeout", fmt::format("{} s", options.distributed_timeout)},
+                           {"--nccl", fmt::format("'{}'", options.nccl)},
+                           {"--deterministic", options.deterministic ? "set" : "not set"},
+                           {"the list of GPUs (--device, CUDA_VISIBLE_DEVICES)", first().is_cpu() ? "" : gpus_->Addresses()}});
       !status.ok())
     return status;
   if (status = ChooseExchange(bundle->path(), options); !status.ok())
@@ -135,7 +148,7 @@ absl::Status ModelRanks::ChooseExchange(const std::string &path, const EngineOpt
 }
 
 absl::StatusOr<std::unique_ptr<ModelRanks>> ModelRanks::Open(const std::string &path, const EngineOptions &options,
-                                                             const DeviceWrapper &wrap) {
+                                                             const DeviceWrapper &wrap, bool is_draft) {
   absl::StatusOr<std::unique_ptr<Bundle>> opened = Bundle::Open(path, options.weights_source);
   if (!opened.ok())
     return opened.status();
@@ -147,6 +160,8 @@ absl::StatusOr<std::unique_ptr<ModelRanks>> ModelRanks::Open(const std::string &
   if (absl::Status status =
           CheckSize("--pipeline-parallel-size", options.pipeline_parallel_size, StageCount(*plan.model()), path);
       !status.ok())
+    return status;
+  if (absl::Status status = CheckDevices(options.devices, plan.ranks(), is_draft, path); !status.ok())
     return status;
   if (StageCount(*plan.model()) > 1 && options.async_scheduling.value_or(false))
     return absl::InvalidArgumentError(

@@ -18,9 +18,10 @@ public:
   ~ModelRanks();
   ModelRanks(const ModelRanks &) = delete;
   ModelRanks &operator=(const ModelRanks &) = delete;
-  // Opens the bundle and the device of each rank. Nothing is allocated on the devices.
+  // Opens the bundle and the device of each rank. Nothing is allocated on the devices. `is_draft`: the model proposes
+  // draft tokens for another one, which options.devices are for. Its ranks have the first of them.
   static absl::StatusOr<std::unique_ptr<ModelRanks>> Open(const std::string &path, const EngineOptions &options,
-                                                          const DeviceWrapper &wrap);
+                                                          const DeviceWrapper &wrap, bool is_draft = false);
   // Plans the memory of all ranks (LoadedModel::PlanMemory). They have the same number of KV pages, that of the rank
   // with room for the fewest, because they share the scheduler's page tables. Pages have other sizes in other stages.
   absl::Status PlanMemory(const EngineOptions &options, const MemoryPlan *draft = nullptr);

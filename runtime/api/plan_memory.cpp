@@ -49,7 +49,7 @@ CacheShape CacheShapeOf(const plan::Model &model) {
 
 absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target &target, uint32_t stage,
                                       const Device &device, const EngineOptions &options, const MemoryPlan *draft,
-                                      uint64_t exchange_bytes) {
+                                      uint64_t exchange_bytes, uint32_t sharing) {
   const plan::Model &model = *plan.model();
   const bool is_last = stage + 1 == StageCount(model);
   auto lowered = [](std::string_view flag, int32_t wanted, uint32_t bound) -> absl::StatusOr<int32_t> {
@@ -77,8 +77,6 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target
   CacheShape shape = CacheShapeOf(model);
   memory.page_size = shape.page_size;
   memory.ranks = static_cast<int32_t>(plan.ranks());
-  // On the cpu, all ranks share the memory of the machine.
-  const uint64_t sharing = memory.target == "cpu" ? plan.ranks() : 1;
   memory.free_bytes = device.FreeMemory() / sharing;
   memory.usable_bytes = static_cast<uint64_t>(static_cast<double>(memory.free_bytes) * options.gpu_memory_utilization);
   memory.weights_bytes = WeightsBytes(target, stage);

@@ -19,9 +19,10 @@ CacheShape CacheShapeOf(const plan::Model &model);
 
 // The memory that LoadedModel::Load() will allocate for each rank of a stage. `draft` is null or the plan of a draft
 // model on the same device: see LoadedModel::PlanMemory(). `exchange_bytes` of the buffers are for what ranks exchange.
+// `sharing`: the ranks on the device, which divide its free memory.
 absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target &target, uint32_t stage,
                                       const Device &device, const EngineOptions &options, const MemoryPlan *draft,
-                                      uint64_t exchange_bytes = 0);
+                                      uint64_t exchange_bytes = 0, uint32_t sharing = 1);
 
 } // namespace inlay
 

@@ -52,7 +52,8 @@ absl::Status CheckOption(const char *option, uint32_t rank, int64_t found, int64
 
 } // namespace
 
-absl::StatusOr<std::unique_ptr<RankProcesses>> ConnectProcesses(const Bundle &bundle, const ProcessOptions &options) {
+absl::StatusOr<std::unique_ptr<RankProcesses>> ConnectProcesses(const Bundle &bundle, const ProcessOptions &options,
+                                                                RankGroup::Clock::duration timeout) {
   const plan::Plan &plan = bundle.plan();
   if (static_cast<uint32_t>(options.ranks) != plan.ranks())
     return absl::InvalidArgumentError(
@@ -64,8 +65,8 @@ absl::StatusOr<std::unique_ptr<RankProcesses>> ConnectProcesses(const Bundle &bu
         fmt::format("the rank of this process is {}, expected 0 to {}", options.rank, options.ranks - 1));
   const std::string purpose = fmt::format("Inlay {} {} with bundle {}", Version(), Revision(),
                                           HashBytes(std::as_bytes(std::span(bundle.manifest()))));
-  return RankProcesses::Connect({static_cast<uint32_t>(options.rank), plan.ranks(), options.rendezvous}, purpose,
-                                SharedLayout(plan).bytes);
+  return RankProcesses::Connect({static_cast<uint32_t>(options.rank), plan.ranks(), options.rendezvous, timeout},
+                                purpose, SharedLayout(plan).bytes);
 }
 
 std::shared_ptr<RankGroup> GroupOfProcesses(const RankProcesses &processes, RankGroup::Clock::duration timeout) {

@@ -8,7 +8,8 @@
 namespace inlay {
 
 // Waits for the processes of all ranks of the bundle.
-absl::StatusOr<std::unique_ptr<RankProcesses>> ConnectProcesses(const Bundle &bundle, const ProcessOptions &options);
+absl::StatusOr<std::unique_ptr<RankProcesses>> ConnectProcesses(const Bundle &bundle, const ProcessOptions &options,
+                                                                RankGroup::Clock::duration timeout);
 std::shared_ptr<RankGroup> GroupOfProcesses(const RankProcesses &processes, RankGroup::Clock::duration timeout);
 // Of the rank of this process.
 RankLinks LinksOfProcess(const plan::Plan &plan, const RankProcesses &processes,

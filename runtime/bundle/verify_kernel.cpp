@@ -77,6 +77,10 @@ absl::Status VerifyCollectiveCode(const plan::Kernel &kernel, std::string_view t
     return BadPlan("'{}' is a collective operation with tensor maps or clusters", name);
   if (collective.exchange_bytes() == 0 || collective.exchange_bytes() > kMaxBytes)
     return BadPlan("'{}' exchanges {} bytes, expected 1 to {}", name, collective.exchange_bytes(), kMaxBytes);
+  if (collective.op() == plan::CollectiveOp_AllGather &&
+      collective.exchange_bytes() % GatheredRowBytes(collective, ranks) != 0)
+    return BadPlan("'{}' exchanges {} bytes a round, expected a multiple of the {} of a row of {} ranks", name,
+                   collective.exchange_bytes(), GatheredRowBytes(collective, ranks), ranks);
   return absl::OkStatus();
 }
 

@@ -70,6 +70,9 @@ absl::Status VerifyWeight(const plan::Weight &weight, uint32_t ranks) {
         recipe.packing() != plan::Packing_RowMajor || recipe.values()->size() != recipe.rows() * recipe.columns())
       return BadPlan("weight '{}' has {} values for {} x {} elements {}, expected as many of F32 in plain rows", name,
                      recipe.values()->size(), recipe.rows(), recipe.columns(), plan::EnumNameDataType(weight.type()));
+    for (uint32_t i = 0; i < recipe.values()->size(); ++i)
+      if (float value = recipe.values()->Get(i); !std::isfinite(value))
+        return BadPlan("weight '{}' has the value {} at {}, expected finite values", name, value, i);
   } else if (!is_table && !has_sources) {
     return BadPlan("weight '{}' has no sources", name);
   }

@@ -3,6 +3,7 @@
 #include "runtime/bundle/cache_groups.h"
 #include "runtime/bundle/plan_errors.h"
 #include "runtime/bundle/stages.h"
+#include "runtime/bundle/verify_launch.h"
 
 #include <algorithm>
 #include <vector>
@@ -22,6 +23,7 @@ absl::Status VerifyTransfers(const Transfers *transfers, const plan::Entry &entr
       reinterpret_cast<uintptr_t>(transfers->Data()) % alignof(plan::Transfer) != 0)
     return BadPlan("entry '{}' exchanges rows that are not aligned to {} bytes in the plan",
                    entry.name()->string_view(), alignof(plan::Transfer));
+  uint64_t total = 0; // of parts that may overlap
   for (uint32_t i = 0; i < Count(transfers); ++i) {
     const plan::Transfer &transfer = *transfers->Get(i);
     uint64_t bytes = 0, end = 0;
@@ -31,6 +33,10 @@ absl::Status VerifyTransfers(const Transfers *transfers, const plan::Entry &entr
       return BadPlan("entry '{}' exchanges {} rows of {} bytes at {} of {} bytes of the workspace",
                      entry.name()->string_view(), entry.max_tokens(), transfer.row_bytes(), transfer.offset(),
                      entry.workspace_bytes());
+    total += bytes;
+    if (total > kMaxBytes)
+      return BadPlan("entry '{}' exchanges {} bytes with another stage, expected at most {}",
+                     entry.name()->string_view(), total, kMaxBytes);
   }
   return absl::OkStatus();
 }

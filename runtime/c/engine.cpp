@@ -64,6 +64,11 @@ absl::StatusOr<EngineOptions> FromC(const inlay_engine_options *given) {
   result.tensor_parallel_size = options.tensor_parallel_size;
   result.pipeline_parallel_size = options.pipeline_parallel_size;
   result.distributed_timeout = options.distributed_timeout;
+  if (options.device_count == 0)
+    return result;
+  if (absl::Status status = NotNull(options.devices, "devices"); !status.ok())
+    return status;
+  result.devices.assign(options.devices, options.devices + options.device_count);
   return result;
 }
 

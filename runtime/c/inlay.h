@@ -38,7 +38,7 @@ extern "C" {
 
 /* The version of this header: major * 1000 + minor. A program can use a library with the same major version and the
  * same or a later minor version. Minor versions only add to the interface. */
-#define INLAY_ABI_VERSION 1005
+#define INLAY_ABI_VERSION 1006
 
 /* The library's INLAY_ABI_VERSION. */
 INLAY_API int32_t inlay_abi_version(void);
@@ -107,7 +107,11 @@ typedef struct inlay_engine_options {
   int32_t tensor_parallel_size;    /* ranks that run each layer, those of the bundle; 0: any. Since 1.4 */
   int32_t pipeline_parallel_size;  /* stages, those of the bundle; 0: any. Since 1.4 */
   double distributed_timeout;      /* seconds that a rank waits while no rank acts, then all requests fail. Since 1.4 */
-  const char *distributed_backend; /* how ranks on GPUs exchange: "auto" (NULL), "peer" or "nccl". Since 1.5 */
+  const char *distributed_backend; /* how ranks on GPUs exchange: "auto" (NULL), "peer" or "nccl". "auto" is peer where
+                                      the GPUs can and the bundle has code for it; where not, it is nccl in a stage, and
+                                      host memory between stages. Since 1.5 */
+  const int32_t *devices;          /* GPU of each rank; equal ones share it, for checks. NULL: any. Since 1.6 */
+  size_t device_count;             /* the ranks of the bundle, or 0. Since 1.6 */
 } inlay_engine_options;
 
 INLAY_API inlay_status inlay_engine_options_init(inlay_engine_options *options, size_t struct_size,

@@ -30,7 +30,8 @@ absl::Status CheckCpuFeatures(const plan::Target &target) {
       lacking, CpuName(), CpuGeneration()));
 }
 
-CpuDevice::CpuDevice(int threads, Communicator *communicator) : pool_(threads), communicator_(communicator) {}
+CpuDevice::CpuDevice(int threads, const DeviceRank &rank)
+    : pool_(threads), communicator_(rank.communicator), rank_(rank.index) {}
 
 CpuDevice::~CpuDevice() {
   if (library_)
@@ -155,7 +156,7 @@ absl::Status CpuDevice::Run(LaunchList list, const StepSizes &sizes, bool reuse)
   for (const Prepared &prepared : lists_[static_cast<size_t>(list)]) {
     std::array<uint32_t, 3> grid = GridOf(*prepared.bound.launch, sizes);
     int64_t x = grid[0], y = grid[1], z = grid[2];
-    CpuLaunchTimer timer(prepared.name, grid);
+    CpuLaunchTimer timer(prepared.name, grid, rank_);
     if (prepared.collective) {
       if (absl::Status status = RunCollective(prepared, sizes); !status.ok())
         return status;

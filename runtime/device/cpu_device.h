@@ -12,8 +12,8 @@ absl::Status CheckCpuFeatures(const plan::Target &target);
 
 class CpuDevice : public Device {
 public:
-  // `communicator`: see OpenDevice().
-  explicit CpuDevice(int threads, Communicator *communicator = nullptr);
+  // See OpenDevice().
+  explicit CpuDevice(int threads, const DeviceRank &rank = {});
   ~CpuDevice() override;
 
   std::string Name() const override;
@@ -63,6 +63,7 @@ private:
 
   ThreadPool pool_;
   Communicator *const communicator_;
+  const uint32_t rank_;
   void *library_ = nullptr;
   std::vector<Prepared> kernels_; // without arguments; the bundle owns the names
   std::vector<std::vector<Prepared>> lists_;

@@ -5,18 +5,15 @@
 #include "runtime/device/cublaslt.h"
 #include "runtime/device/cuda_driver.h"
 #include "runtime/device/cuda_gpus.h"
-#include "runtime/device/cuda_guarded_memory.h"
+#include "runtime/device/cuda_memory.h"
 #include "runtime/device/cuda_ranks.h"
 #include "runtime/device/cuda_rounds.h"
 #include "runtime/device/cuda_side_stream.h"
 #include "runtime/device/cuda_upload.h"
-#include "runtime/support/debug_options.h"
 #include "runtime/support/files.h"
 
-#include <cstring>
 #include <filesystem>
 #include <map>
-#include <optional>
 
 namespace inlay {
 
@@ -24,10 +21,10 @@ namespace {
 
 using namespace cuda_driver;
 
-class CudaDevice : public inlay::Device {
+class CudaDevice : public CudaMemory {
 public:
   CudaDevice(const Api &api, int threads, const std::string &cublaslt, const DeviceRank &rank)
-      : api_(api), pool_(threads), side_(api), rank_(rank), cublaslt_path_(cublaslt) {}
+      : CudaMemory(api, rank), pool_(threads), side_(api), cublaslt_path_(cublaslt) {}
 
   ~CudaDevice() override {
     if (!context_ || IsStuck())
@@ -71,9 +68,11 @@ public:
     if (!debug.ok())
       return debug.status();
     debug_ = *debug;
+    if (SharesGpus(rank_.devices))
+      PrepareSharedGpus();
     if (absl::Status status = Check(api_.Init(0), "starting the driver"); !status.ok())
       return status;
-    absl::StatusOr<std::vector<FoundGpu>> found = FindGpus(api_, target, rank_.count);
+    absl::StatusOr<std::vector<FoundGpu>> found = FindGpus(api_, target, rank_.count, rank_.devices);
     if (!found.ok())
       return found.status();
     device_ = (*found)[rank_.index].device;
@@ -113,123 +112,6 @@ public:
       return status;
     failures_ = new (memory) PeerFailure[kMaxEvents]();
     return absl::OkStatus();
-  }
-
-  std::string Name() const override { return name_; }
-
-  uint64_t FreeMemory() const override {
-    api_.ContextSetCurrent(context_);
-    size_t free = 0, total = 0;
-    api_.MemGetInfo(&free, &total);
-    return free;
-  }
-
-  absl::StatusOr<void *> Allocate(uint64_t bytes, std::string_view what) override {
-    uint64_t free = FreeMemory();
-    Pointer memory = 0;
-    bytes = std::max<uint64_t>(bytes, 256);
-    Result result = guarded_ ? guarded_->Allocate(bytes, memory) : api_.MemAlloc(&memory, bytes);
-    if (result == kOutOfMemory)
-      return absl::ResourceExhaustedError(
-          fmt::format("{} need {} MiB, but only {} MiB of GPU memory are free", what, bytes >> 20, free >> 20));
-    if (absl::Status status = Check(result, "allocating memory"); !status.ok())
-      return status;
-    if (debug_.poison) { // wait for it, because another stream may write to the memory next
-      if (absl::Status status = Check(api_.MemsetAsync(memory, 0xff, bytes, stream_), "poisoning memory"); !status.ok())
-        return status;
-      if (absl::Status status = Check(api_.StreamSynchronize(stream_), "poisoning memory"); !status.ok())
-        return status;
-    }
-    return reinterpret_cast<void *>(memory);
-  }
-
-  void Free(void *memory) override {
-    if (IsStuck())
-      return;
-    (void)Synchronize();
-    if (guarded_)
-      guarded_->Free(reinterpret_cast<Pointer>(memory));
-    else
-      api_.MemFree(reinterpret_cast<Pointer>(memory));
-  }
-
-  absl::Status CopyToDevice(void *to, const void *from, uint64_t bytes) override {
-    api_.ContextSetCurrent(context_);
-    // Copy through pinned memory, so that the host does not wait for the device.
-    for (uint64_t at = 0; at < bytes; at += kStagingBytes) {
-      uint64_t size = std::min<uint64_t>(kStagingBytes, bytes - at);
-      Staging &staging = staging_[next_staging_++ % staging_.size()];
-      // Before its first use, the event was not recorded; synchronizing with it returns at once.
-      if (absl::Status status = rank_.gpus
-                                    ? rank_.gpus->Wait(rank_.index, staging.copied, rank_.gpus->step(rank_.index))
-                                    : Check(api_.EventSynchronize(staging.copied), "copying");
-          !status.ok())
-        return status;
-      std::memcpy(staging.memory, static_cast<const std::byte *>(from) + at, size);
-      if (absl::Status status = Check(
-              api_.MemcpyToDeviceAsync(reinterpret_cast<Pointer>(to) + at, staging.memory, size, stream_), "copying");
-          !status.ok())
-        return status;
-      if (absl::Status status = Check(api_.EventRecord(staging.copied, stream_), "copying"); !status.ok())
-        return status;
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status CopyRowsAsync(void *to, const void *from, std::span<const CopyRows> rows) override {
-    api_.ContextSetCurrent(context_);
-    for (const CopyRows &part : rows) {
-      if (part.bytes == 0 || part.rows == 0)
-        continue;
-      RowsCopy copy{};
-      copy.from_type = kHostMemory;
-      copy.from_host = static_cast<const std::byte *>(from) + part.offset;
-      copy.to_type = kDeviceMemory;
-      copy.to_device = reinterpret_cast<Pointer>(to) + part.offset;
-      copy.from_pitch = copy.to_pitch = part.pitch;
-      copy.bytes = part.bytes;
-      copy.rows = part.rows;
-      if (absl::Status status = Check(api_.MemcpyRowsAsync(&copy, uploads_), "copying"); !status.ok())
-        return status;
-    }
-    if (absl::Status status = Check(api_.EventRecord(arrived_, uploads_), "copying"); !status.ok())
-      return status;
-    return Check(api_.StreamWaitEvent(stream_, arrived_, 0), "copying");
-  }
-
-  absl::Status CopyOnDevice(void *to, const void *from, uint64_t bytes) override {
-    api_.ContextSetCurrent(context_);
-    return Check(
-        api_.MemcpyOnDeviceAsync(reinterpret_cast<Pointer>(to), reinterpret_cast<Pointer>(from), bytes, stream_),
-        "copying");
-  }
-
-  absl::Status CopyToHostAsync(void *to, const void *from, uint64_t bytes) override {
-    api_.ContextSetCurrent(context_);
-    return Check(api_.MemcpyToHostAsync(to, reinterpret_cast<Pointer>(from), bytes, stream_), "copying");
-  }
-
-  absl::Status CopyToDeviceAsync(void *to, const void *from, uint64_t bytes) override {
-    api_.ContextSetCurrent(context_);
-    return Check(api_.MemcpyToDeviceAsync(reinterpret_cast<Pointer>(to), from, bytes, stream_), "copying");
-  }
-
-  absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) override {
-    api_.ContextSetCurrent(context_);
-    void *memory = nullptr;
-    Result result = api_.MemAllocHost(&memory, std::max<uint64_t>(bytes, 256));
-    if (result == kOutOfMemory)
-      return absl::ResourceExhaustedError(fmt::format("{} need {} MiB of pinned host memory", what, bytes >> 20));
-    if (absl::Status status = Check(result, "pinning host memory"); !status.ok())
-      return status;
-    return memory;
-  }
-
-  void FreeHost(void *memory) override {
-    if (IsStuck())
-      return;
-    (void)Synchronize();
-    api_.MemFreeHost(memory);
   }
 
   absl::StatusOr<EventId> RecordEvent(const AsyncCopy &copy) override {
@@ -285,11 +167,6 @@ public:
         !status.ok())
       return status;
     return Synchronize();
-  }
-
-  absl::Status Clear(void *memory, uint64_t bytes) override {
-    api_.ContextSetCurrent(context_);
-    return Check(api_.MemsetAsync(reinterpret_cast<Pointer>(memory), 0, bytes, stream_), "clearing memory");
   }
 
   absl::Status Synchronize() override {
@@ -364,12 +241,15 @@ public:
   absl::StatusOr<LaunchList> Prepare(std::span<const BoundLaunch> launches) override {
     List list;
     std::vector<plan::Halves> halves;
+    // Where ranks share a GPU, kernels that wait for each other start together, on one stream. All ranks have the same
+    // rounds, so steps are whole on the others, too.
+    const bool may_halve = !SharesGpus(rank_.devices);
     for (const BoundLaunch &bound : launches) {
       absl::StatusOr<Prepared> prepared = PrepareRows(bound, /*first_row=*/0);
       if (!prepared.ok())
         return prepared.status();
       list.launches.push_back(*std::move(prepared));
-      halves.push_back(bound.halves.least_rows > 0 ? bound.launch->halves() : plan::Halves_Whole);
+      halves.push_back(may_halve && bound.halves.least_rows > 0 ? bound.launch->halves() : plan::Halves_Whole);
       if (halves.back() != plan::Halves_Whole)
         list.halves = bound.halves;
     }
@@ -389,7 +269,7 @@ public:
       CountRounds(list, sizes);
     if (debug_.sync_launches || debug_.graph_launches)
       return RunOneByOne(list, sizes);
-    if (!reuse)
+    if (!reuse || SharesContext()) // a graph cannot wait for launches of another rank
       return Enqueue(list, sizes);
     auto it = list.graphs.find(sizes);
     if (it == list.graphs.end()) {
@@ -429,8 +309,6 @@ public:
   ThreadPool &host_pool() override { return pool_; }
 
 private:
-  static constexpr uint64_t kStagingBytes = uint64_t{4} << 20;
-
   struct Prepared {
     BoundLaunch bound;
     std::vector<TensorMap> maps;
@@ -443,6 +321,12 @@ private:
 
     std::span<const LaunchPart> PartsOf(const StepSizes &sizes) const {
       return halves.Has(sizes[plan::Extent_Tokens]) ? in_halves : whole;
+    }
+    StepSizes SizesOf(const LaunchPart &part, StepSizes sizes) const {
+      const int32_t rows = sizes[plan::Extent_Tokens], first = halves.FirstRows(rows);
+      if (part.rows != LaunchPart::kAll)
+        sizes[plan::Extent_Tokens] = part.rows == LaunchPart::kFirst ? first : rows - first;
+      return sizes;
     }
   };
   struct LoadedKernel {
@@ -457,28 +341,33 @@ private:
     bool TakesPeers() const { return exchanges || code->peers(); }
   };
 
-  bool IsStuck() const { return rank_.gpus && rank_.gpus->IsStuck(); }
+  bool SharesContext() const { return rank_.gpus && rank_.gpus->SharesContext(rank_.index); }
+
+  // Before a launch that waits for other ranks, which may have to start at the same time.
+  absl::Status Meet(const Prepared &prepared, const StepSizes &sizes) {
+    if (!functions_[prepared.bound.launch->kernel()].exchanges || IsEmpty(GridOf(*prepared.bound.launch, sizes)))
+      return absl::OkStatus();
+    return rank_.gpus->Meet(rank_.index);
+  }
 
   static bool IsEmpty(const std::array<uint32_t, 3> &grid) { return grid[0] == 0 || grid[1] == 0 || grid[2] == 0; }
 
-  // Records which rounds the kernels of a list that exchange with peers have, as they count them.
+  // Records which rounds the kernels of a list that exchange with peers have, as they count them. A launch may have
+  // several.
   void CountRounds(const List &list, const StepSizes &sizes) {
     std::vector<const plan::Launch *> exchanging;
     for (const LaunchPart &part : list.PartsOf(sizes)) {
       const plan::Launch *launch = list.launches[part.launch].bound.launch;
-      if (functions_[launch->kernel()].exchanges && !IsEmpty(GridOf(*launch, sizes)))
-        exchanging.push_back(launch);
+      const LoadedKernel &loaded = functions_[launch->kernel()];
+      const StepSizes of_part = list.SizesOf(part, sizes);
+      if (!loaded.exchanges || IsEmpty(GridOf(*launch, of_part, part.rows != LaunchPart::kAll)))
+        continue;
+      const int32_t rows = std::max(of_part[loaded.collective->rows()], 0);
+      exchanging.insert(exchanging.end(),
+                        RoundsOf(*loaded.collective, rank_.gpus->ranks_of_stage(), static_cast<uint64_t>(rows)),
+                        launch);
     }
     rounds_.Add(std::move(exchanging));
-  }
-
-  absl::Status Check(Result result, const std::string &doing) const {
-    if (result == 0)
-      return absl::OkStatus();
-    const char *text = nullptr;
-    api_.GetErrorString(result, &text);
-    return absl::InternalError(fmt::format("{}: {} (error {}) while {}", name_.empty() ? "cuda" : name_,
-                                           text ? text : "unknown", result, doing));
   }
 
   absl::Status PrepareProduct(const plan::Kernel &kernel, const plan::Target &target) {
@@ -573,7 +462,8 @@ private:
 
   // Enqueues a list of launches. The first launch starts when all earlier work on the stream has ended, because kernels
   // may read the step's metadata, which was copied just before, without waiting for their predecessor. The other
-  // launches may start early.
+  // launches may start early. If another rank of this process has the same GPU, none does: while a kernel waits for
+  // that rank, the launch after it would hold the multiprocessors that the other rank needs.
   absl::Status Enqueue(const List &list, const StepSizes &sizes) {
     absl::Status status = EnqueueParts(list, sizes);
     // Also after an error, so that the end of the main stream is that of both.
@@ -582,6 +472,7 @@ private:
   }
 
   absl::Status EnqueueParts(const List &list, const StepSizes &sizes) {
+    const bool is_shared = SharesContext();
     bool may_start_early = false;
     for (const LaunchPart &part : list.PartsOf(sizes)) {
       bool is_ordered = false;
@@ -589,6 +480,8 @@ private:
         return status;
       // A launch starts early only behind another one, not behind events.
       may_start_early = may_start_early && !is_ordered;
+      if (absl::Status status = Meet(list.launches[part.launch], sizes); !status.ok())
+        return status;
       if (absl::Status status = Enqueue(list, part, sizes, part.is_beside ? side_.stream() : stream_, may_start_early);
           !status.ok())
         return status;
@@ -596,22 +489,23 @@ private:
         return status;
       // NCCL's part of a step may end with copies, which a kernel cannot start before the end of.
       const LoadedKernel &loaded = functions_[list.launches[part.launch].bound.launch->kernel()];
-      may_start_early = !part.is_beside && (!loaded.UsesNccl() || loaded.function);
+      may_start_early = !is_shared && !part.is_beside && (!loaded.UsesNccl() || loaded.function);
     }
     return absl::OkStatus();
   }
 
   // Enqueues a launch for all rows or for a half of them.
-  absl::Status Enqueue(const List &list, const LaunchPart &part, StepSizes sizes, Stream stream, bool may_start_early) {
+  absl::Status Enqueue(const List &list, const LaunchPart &part, const StepSizes &sizes, Stream stream,
+                       bool may_start_early) {
     const Prepared &whole = list.launches[part.launch];
     if (part.rows == LaunchPart::kAll)
       return Enqueue(whole, sizes, stream, may_start_early);
-    const int32_t rows = sizes[plan::Extent_Tokens], first = list.halves.FirstRows(rows);
-    sizes[plan::Extent_Tokens] = part.rows == LaunchPart::kFirst ? first : rows - first;
+    const StepSizes of_half = list.SizesOf(part, sizes);
     if (part.rows == LaunchPart::kFirst)
-      return Enqueue(whole, sizes, stream, may_start_early, /*is_half=*/true);
-    absl::StatusOr<Prepared> second = PrepareRows(whole.bound, first);
-    return second.ok() ? Enqueue(*second, sizes, stream, may_start_early, /*is_half=*/true) : second.status();
+      return Enqueue(whole, of_half, stream, may_start_early, /*is_half=*/true);
+    absl::StatusOr<Prepared> second =
+        PrepareRows(whole.bound, sizes[plan::Extent_Tokens] - of_half[plan::Extent_Tokens]);
+    return second.ok() ? Enqueue(*second, of_half, stream, may_start_early, /*is_half=*/true) : second.status();
   }
 
   // Captures the launches that `enqueue` makes on stream_ as a graph.
@@ -638,6 +532,8 @@ private:
   // that caused it.
   absl::Status RunOneByOne(const List &list, const StepSizes &sizes) {
     for (const LaunchPart &part : list.PartsOf(sizes)) {
+      if (absl::Status status = Meet(list.launches[part.launch], sizes); !status.ok())
+        return status;
       auto enqueue = [&] { return Enqueue(list, part, sizes, stream_, /*may_start_early=*/false); };
       absl::Status status = absl::OkStatus();
       if (debug_.graph_launches) {
@@ -713,32 +609,16 @@ private:
                  "launching " + loaded.kernel->name()->str());
   }
 
-  const Api &api_;
-  DebugOptions debug_;
-  std::optional<CudaGuardedMemory> guarded_; // if allocations have guard pages
   ThreadPool pool_;
-  std::string name_;
   cuda_driver::DeviceHandle device_ = 0;
-  Context context_ = nullptr;
-  Stream stream_ = nullptr; // for launches
-  // Streams for copies: metadata of a step is uploaded while the previous step runs, and its results are downloaded
-  // while the next one runs.
-  Stream uploads_ = nullptr, downloads_ = nullptr;
-  CudaSideStream side_; // for sums beside launches of the other half of a step
-  Event arrived_ = nullptr, launched_ = nullptr;
-  // There are two staging buffers, so that one is filled while the other is copied.
-  struct Staging {
-    void *memory = nullptr;
-    Event copied = nullptr;
-  };
-  std::array<Staging, 2> staging_;
-  size_t next_staging_ = 0;
+  CudaSideStream side_;        // for sums beside launches of the other half of a step
+  Stream downloads_ = nullptr; // its results are downloaded while the next step runs
+  Event launched_ = nullptr;
   std::array<Event, kMaxEvents> events_{};
   std::array<int64_t, kMaxEvents> steps_{}; // of several ranks, by event: the step that it ends
   EventId next_event_ = 0;
   std::vector<Module> modules_;
   std::vector<LoadedKernel> functions_;
-  const DeviceRank rank_;
   Pointer table_ = 0; // PeerTable of the rank; 0: no kernel exchanges with peers
   PeerRounds rounds_;
   PeerFailure *failures_ = nullptr; // by event, in pinned memory

@@ -6,6 +6,7 @@
 #include "runtime/device/cuda_driver.h"
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,8 +19,16 @@ struct FoundGpu {
   std::string name;
 };
 
-// Returns the GPUs of `ranks` ranks: rank r has the r-th that can run `target`. Errors name the GPUs of this machine.
-absl::StatusOr<std::vector<FoundGpu>> FindGpus(const cuda_driver::Api &api, std::string_view target, uint32_t ranks);
+// Whether two ranks have the same GPU. `devices`: EngineOptions::devices.
+bool SharesGpus(std::span<const int32_t> devices);
+
+// Sets what the driver reads from the environment before it starts, for ranks that are threads and share a GPU.
+void PrepareSharedGpus();
+
+// Returns the GPUs of `ranks` ranks. Rank r has GPU devices[r], or if `devices` is empty, the r-th that can run
+// `target`. Otherwise `devices` has at least as many elements. Errors name the GPUs of this machine.
+absl::StatusOr<std::vector<FoundGpu>> FindGpus(const cuda_driver::Api &api, std::string_view target, uint32_t ranks,
+                                               std::span<const int32_t> devices);
 
 } // namespace inlay
 

@@ -48,7 +48,7 @@ std::string WhyNoPeerAccess(const Api &api, std::span<const RankGpu> gpus) {
   for (const RankGpu &from : gpus)
     for (const RankGpu &to : gpus) {
       int can = 0;
-      if (&from != &to && (api.CanAccessPeer(&can, from.device, to.device) != 0 || !can))
+      if (from.device != to.device && (api.CanAccessPeer(&can, from.device, to.device) != 0 || !can))
         return fmt::format("GPU {} cannot access the memory of GPU {}", from.ordinal, to.ordinal);
     }
   return "";
@@ -71,9 +71,11 @@ Result CudaPeerMemory::Map(const AllocationProperties &properties, std::span<con
     api_.MemRelease(handle); // the mapping keeps the memory
   }
   std::vector<AccessDescription> access;
-  for (const RankGpu &gpu : gpus)
-    if (gpu.is_here())
+  for (const RankGpu &gpu : gpus) {
+    auto is_same = [&](const AccessDescription &other) { return other.location.id == gpu.device; };
+    if (gpu.is_here() && std::ranges::none_of(access, is_same))
       access.push_back({{kDeviceLocation, gpu.device}, kReadWriteAccess});
+  }
   if (result == 0)
     result = api_.MemSetAccess(address_, bytes_, access.data(), access.size());
   if (result != 0)
@@ -121,30 +123,43 @@ void CudaPeerMemory::Free() {
 
 absl::Status CheckPeerAccess(const Api &api, const RankGpu &from, const RankGpu &to, Pointer from_memory,
                              Pointer to_memory, RankProcesses *processes) {
+  if (from.device == to.device)
+    return absl::OkStatus();
   Result failed = 0;
   auto call = [&](Result result) { failed = failed ? failed : result; };
+  // An error of the driver says nothing of the bytes, so it is no reason to exchange in another way.
+  auto status_of_calls = [&](const RankGpu &caller) {
+    const char *text = nullptr;
+    if (failed == 0)
+      return absl::OkStatus();
+    api.GetErrorString(failed, &text);
+    return absl::InternalError(
+        fmt::format("GPU {}: {} (error {}) while checking whether GPU {} reaches the memory of GPU {}; look for errors "
+                    "of the GPUs in the log of the kernel (dmesg), or use --distributed-backend nccl",
+                    caller.ordinal, text ? text : "unknown", failed, from.ordinal, to.ordinal));
+  };
   auto check = [&](bool is_read, const RankGpu &reader, Pointer memory) {
     std::vector<std::byte> found(kPeerCheckBytes);
     call(api.MemcpyToHostAsync(found.data(), memory, found.size(), reader.stream));
     call(api.StreamSynchronize(reader.stream));
-    std::string wrong = failed ? fmt::format("error {}", failed) : "";
-    for (uint64_t i = 0; i < found.size() && wrong.empty(); ++i)
+    if (absl::Status status = status_of_calls(reader); !status.ok())
+      return status;
+    for (uint64_t i = 0; i < found.size(); ++i)
       if (std::byte expected = PatternOf(from, to, is_read, i / kSegmentBytes); found[i] != expected)
-        wrong = fmt::format("byte {} of {} is {:#04x}, expected {:#04x}", i, found.size(), static_cast<int>(found[i]),
-                            static_cast<int>(expected));
-    if (wrong.empty())
-      return absl::OkStatus();
-    return absl::DataLossError(fmt::format(
-        "GPU {} {} the memory of GPU {}: {}. PCI access control (ACS) or an IOMMU usually is the cause: turn them off "
-        "in the BIOS or with iommu=pt, or use --distributed-backend nccl with NCCL_P2P_DISABLE=1 in the environment",
-        from.ordinal, is_read ? "reads" : "writes to", to.ordinal, wrong));
+        return absl::DataLossError(fmt::format(
+            "GPU {} {} the memory of GPU {}: byte {} of {} is {:#04x}, expected {:#04x}. PCI access control (ACS) or "
+            "an IOMMU usually is the cause: turn them off in the BIOS or with iommu=pt, or use --distributed-backend "
+            "nccl with NCCL_P2P_DISABLE=1 in the environment",
+            from.ordinal, is_read ? "reads" : "writes to", to.ordinal, i, found.size(), static_cast<int>(found[i]),
+            static_cast<int>(expected)));
+    return absl::OkStatus();
   };
   auto fill = [&](const RankGpu &writer, Pointer memory, bool is_read) {
     for (uint64_t i = 0; i < kSegments; ++i)
       call(api.MemsetAsync(memory + i * kSegmentBytes, static_cast<unsigned char>(PatternOf(from, to, is_read, i)),
                            kSegmentBytes, writer.stream));
     call(api.StreamSynchronize(writer.stream));
-    return absl::OkStatus();
+    return status_of_calls(writer);
   };
   const std::pair<const RankGpu &, std::function<absl::Status()>> steps[] = {
       // The owner clears its memory, so that what it holds afterwards was written by the peer.
@@ -163,7 +178,7 @@ absl::Status CheckPeerAccess(const Api &api, const RankGpu &from, const RankGpu 
   for (const auto &[gpu, run] : steps) {
     absl::Status status;
     if (gpu.is_here()) {
-      api.ContextSetCurrent(gpu.context);
+      call(api.ContextSetCurrent(gpu.context));
       status = run();
     }
     if (processes)

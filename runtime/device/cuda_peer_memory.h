@@ -25,12 +25,13 @@ struct RankGpu {
 absl::Status CheckOfRank(const cuda_driver::Api &api, const RankGpu &gpu, uint32_t rank, cuda_driver::Result result,
                          std::string_view doing);
 
-// Returns why the GPUs cannot access each other's memory; empty if all can.
+// Returns why the GPUs cannot access each other's memory; empty if all can. A GPU may be there several times, for ranks
+// that share it.
 std::string WhyNoPeerAccess(const cuda_driver::Api &api, std::span<const RankGpu> gpus);
 
 // The memory is mapped with virtual memory management, at one address for all GPUs of a process. Each process has an
-// address of its own. cuCtxEnablePeerAccess() would map every later allocation on all GPUs, which waits for their
-// kernels and slows each allocation.
+// address of its own, also on the same GPU. cuCtxEnablePeerAccess() would map every later allocation on all GPUs, which
+// waits for their kernels and slows each allocation.
 class CudaPeerMemory {
 public:
   explicit CudaPeerMemory(const cuda_driver::Api &api) : api_(api) {}
@@ -67,7 +68,8 @@ private:
 
 // `from` writes a pattern to the memory of `to`, and reads one of it. `from_memory` and `to_memory` are addresses of
 // this process in memory of the two of at least 2 * kPeerCheckBytes, which it overwrites. DataLoss: a byte was wrong;
-// the error says what can be done. If the ranks are `processes`, all of them call it, and get the same status.
+// the error says what can be done. Internal: the driver returned an error. If the ranks are `processes`, all of them
+// call it, and get the same status. Ranks on one GPU need no check.
 inline constexpr uint64_t kPeerCheckBytes = uint64_t{64} << 10;
 absl::Status CheckPeerAccess(const cuda_driver::Api &api, const RankGpu &from, const RankGpu &to,
                              cuda_driver::Pointer from_memory, cuda_driver::Pointer to_memory,

@@ -57,6 +57,30 @@ void CudaRanks::Open(uint32_t rank, const Api &api, std::span<const FoundGpu> fo
   api.PrimaryContextRetain(&same, gpus_[rank].device);
 }
 
+uint32_t CudaRanks::RanksOnGpuOf(uint32_t rank) const {
+  return static_cast<uint32_t>(std::ranges::count(gpus_, gpus_[rank].device, &RankGpu::device));
+}
+
+bool CudaRanks::SharesContext(uint32_t rank) const {
+  return std::ranges::any_of(gpus_, [&](const RankGpu &other) {
+    return &other != &gpus_[rank] && other.is_here() && other.device == gpus_[rank].device;
+  });
+}
+
+std::string CudaRanks::DescribeSharing() const {
+  std::vector<std::string> all;
+  for (uint32_t first = 0; first < size(); ++first) {
+    std::vector<uint32_t> ranks;
+    for (uint32_t rank = 0; rank < size(); ++rank)
+      if (gpus_[rank].device == gpus_[first].device)
+        ranks.push_back(rank);
+    if (ranks.front() == first && ranks.size() > 1)
+      all.push_back(fmt::format("ranks {} and {} share GPU {}", fmt::join(ranks.begin(), ranks.end() - 1, ", "),
+                                ranks.back(), gpus_[first].ordinal));
+  }
+  return fmt::format("{}", fmt::join(all, ", "));
+}
+
 std::string CudaRanks::Addresses() const {
   std::string all;
   for (const RankGpu &gpu : gpus_) {
@@ -82,6 +106,9 @@ std::string CudaRanks::WhyNoPeerAccessInStages() const {
 
 absl::Status CudaRanks::Choose(const plan::Target &target) {
   target_ = &target;
+  const std::string sharing = DescribeSharing();
+  if (!sharing.empty() && IsFirst())
+    fmt::print(stderr, "inlay: {}: this is for checking, not for speed\n", sharing);
   const std::string no_access = WhyNoPeerAccessInStages();
   std::string with_code, without_code;
   ForEachCollective(target, [&](const plan::Kernel &kernel, const plan::Collective &collective, uint64_t) {
@@ -102,6 +129,11 @@ absl::Status CudaRanks::Choose(const plan::Target &target) {
     why_nccl_ = backend_ == DistributedBackend::kNccl ? kNcclIsWanted
                 : !with_code.empty() && !uses_peers_  ? no_access
                                                       : without_code;
+  if (!sharing.empty() && (uses_nccl() || backend_ == DistributedBackend::kNccl))
+    return absl::FailedPreconditionError(
+        fmt::format("the ranks need NCCL because {}, but {}, which NCCL refuses; name a GPU for each rank (--device){}",
+                    uses_nccl() ? why_nccl_ : kNcclIsWanted, sharing,
+                    backend_ == DistributedBackend::kNccl ? ", or use --distributed-backend peer" : ""));
   if (backend_ == DistributedBackend::kAuto && !with_code.empty() && !uses_peers_ && IsFirst())
     fmt::print(stderr, "inlay: {}, so the ranks exchange with NCCL, which takes longer for small steps\n", no_access);
   if (!HasStages())
@@ -275,8 +307,9 @@ void CudaRanks::CloseAll() {
       nccl->Close(*api_);
   if (messages_)
     messages_->Close(*api_);
-  if (stages_)
-    stages_->Close(IsStuck());
+  const bool has_freed_events = !stages_ || stages_->Close(IsStuck());
+  if (shared_ && !IsStuck())
+    shared_->Close();
   for (uint32_t rank = 0; rank < size(); ++rank) {
     ClosePeers(rank);
     if (!gpus_[rank].is_here())
@@ -285,7 +318,7 @@ void CudaRanks::CloseAll() {
       api_->MemFree(gathered_[rank]);
     gathered_[rank] = 0;
     // After a failure NCCL may still be ending in the background.
-    if ((nccl_.empty() && !messages_) || !group_->has_failed())
+    if (has_freed_events && ((nccl_.empty() && !messages_) || !group_->has_failed()))
       api_->PrimaryContextRelease(gpus_[rank].device);
     gpus_[rank].context = nullptr;
   }

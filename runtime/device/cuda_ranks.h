@@ -7,6 +7,7 @@
 #include "runtime/bundle/plan_generated.h"
 #include "runtime/device/cuda_gpus.h"
 #include "runtime/device/cuda_peer_memory.h"
+#include "runtime/device/cuda_shared_launches.h"
 #include "runtime/device/cuda_stages.h"
 #include "runtime/device/distributed_backend.h"
 #include "runtime/device/nccl.h"
@@ -41,6 +42,10 @@ public:
   // `found`: the GPUs of all ranks. `context` and `stream` are the rank's.
   void Open(uint32_t rank, const cuda_driver::Api &api, std::span<const FoundGpu> found, cuda_driver::Context context,
             cuda_driver::Stream stream);
+  // The number of ranks that have the GPU of this one, which may be in other processes.
+  uint32_t RanksOnGpuOf(uint32_t rank) const;
+  // Whether another rank of this process has the same GPU, and so the same context.
+  bool SharesContext(uint32_t rank) const;
   // The PCI addresses of the GPUs of all ranks, which must be the same in all processes.
   std::string Addresses() const;
   // The rank's graphs were destroyed, and its streams not yet. When all ranks of this process are closed, releases what
@@ -48,7 +53,8 @@ public:
   void Close(uint32_t rank);
 
   // Decides how the collective operations of the plan run, and how rows go from stage to stage. All processes decide
-  // the same. Allocates nothing. Errors name the kernel or the GPUs that do not do what was asked for.
+  // the same. Allocates nothing. Errors name the kernel or the GPUs that do not do what was asked for. Warns of ranks
+  // that share a GPU.
   absl::Status Choose(const plan::Target &target);
   // Whether a collective operation runs on NCCL. Then bits of a row can depend on the rows of the step, with more than
   // two ranks of a stage.
@@ -65,6 +71,8 @@ public:
   // epilogue follows.
   bool IsKernel(const plan::Collective &collective) const { return uses_peers_ && collective.code(); }
   cuda_driver::Pointer table(uint32_t rank) const { return tables_[rank]; }
+  // Before a kernel that waits for other ranks: CudaSharedLaunches::Meet() if the rank shares its context.
+  absl::Status Meet(uint32_t rank) { return shared_ ? shared_->Meet(rank) : absl::OkStatus(); }
   // A sum may run on another stream of the rank than Open() got; null: that one.
   absl::Status Run(uint32_t rank, const plan::Collective &collective, std::span<void *const> arguments, int32_t rows,
                    cuda_driver::Stream stream = nullptr);
@@ -94,6 +102,8 @@ private:
   // Returns the status of all processes.
   absl::Status Agree(const absl::Status &own) const { return processes_ ? processes_->Agree(own) : own; }
   std::string WhyNoPeerAccessInStages() const;
+  // "ranks 0 and 1 share GPU 0"; empty if each rank has a GPU of its own.
+  std::string DescribeSharing() const;
   absl::Status ConnectPeers();
   absl::Status AllocatePeers(OwnedFile *file);
   absl::Status ImportPeers(std::span<const OwnedFile> files);
@@ -129,6 +139,7 @@ private:
   std::vector<std::unique_ptr<Nccl>> nccl_;    // by stage, of its ranks; null of stages that are not here
   std::unique_ptr<Nccl> messages_;             // of all ranks; null if rows between stages do not go through NCCL
   std::unique_ptr<CudaStages> stages_;         // null if there is one stage
+  std::unique_ptr<CudaSharedLaunches> shared_; // null if no ranks share a context
   std::atomic<bool> has_expired_{false};
   std::mutex ending_; // guards is_stuck_
   std::optional<bool> is_stuck_;

@@ -16,7 +16,8 @@ absl::Status CudaRanks::Connect() {
       for (uint32_t rank = 0; rank < size(); ++rank)
         ClosePeers(rank);
       uses_peers_ = false;
-      if (!absl::IsDataLoss(status) || backend_ == DistributedBackend::kPeer)
+      // NCCL refuses ranks that share a GPU.
+      if (!absl::IsDataLoss(status) || backend_ == DistributedBackend::kPeer || !DescribeSharing().empty())
         return status;
       if (IsFirst())
         fmt::print(stderr, "inlay: {}. The ranks exchange with NCCL instead\n", std::string(status.message()));
@@ -26,6 +27,14 @@ absl::Status CudaRanks::Connect() {
   if (!why_nccl_.empty())
     if (absl::Status status = ConnectCollectives(); !status.ok())
       return status;
+  bool is_shared = false;
+  for (uint32_t rank = 0; rank < size(); ++rank)
+    is_shared |= SharesContext(rank);
+  if (is_shared) {
+    shared_ = std::make_unique<CudaSharedLaunches>(*group_, *api_, gpus_, of_stage_);
+    if (absl::Status status = shared_->Open(); !status.ok())
+      return status;
+  }
   return stages_ ? ConnectStages() : absl::OkStatus();
 }
 

@@ -24,7 +24,7 @@ static_assert(offsetof(PeerTable, failed_round) - offsetof(PeerTable, failed) ==
 // One thread adds rounds, while another one may check those of an earlier step.
 class PeerRounds {
 public:
-  // Adds the next rounds: launches that exchange, in their order.
+  // Adds the next rounds: launches that exchange, in their order, each as often as it has rounds.
   void Add(std::vector<const plan::Launch *> launches) {
     const auto count = static_cast<uint64_t>(launches.size());
     std::lock_guard lock(mutex_);

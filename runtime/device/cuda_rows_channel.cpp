@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <sys/mman.h>
+#include <thread>
 #include <unistd.h>
 
 namespace inlay {
@@ -187,25 +188,47 @@ absl::Status RowsChannel::OpenEventsOf(uint32_t other, const std::string &handle
 }
 
 void RowsChannel::UseHostMemory() {
-  Close();
+  CloseOpened();
+  Close(RankGroup::Clock::now());
   transport_ = RowsTransport::kHostMemory;
 }
 
-void RowsChannel::Close(bool is_stuck) {
-  if (is_stuck) {
-    if (peer_)
-      peer_->Leak();
-    return;
-  }
-  if (!IsHere())
-    return;
+// Destroys the events of the ranks for which is_wanted(gpu) is true.
+template <class Which> void RowsChannel::DestroyEvents(const Which &is_wanted) {
   for (Slot &slot : slots_)
     for (auto [rank, event] : {std::pair{from_, &slot.delivered}, {to_, &slot.taken}})
-      if (*event) {
+      if (*event && is_wanted(gpus_[rank])) {
         api_.ContextSetCurrent((gpus_[rank].is_here() ? gpus_[rank] : gpu_here()).context);
         api_.EventDestroy(*event);
         *event = nullptr;
       }
+}
+
+void RowsChannel::CloseOpened() {
+  if (!IsHere())
+    return;
+  DestroyEvents([](const RankGpu &gpu) { return !gpu.is_here(); });
+  if (!board_)
+    return;
+  if (sender().is_here())
+    board_->sender_has_closed = true;
+  if (receiver().is_here())
+    board_->receiver_has_closed = true;
+}
+
+bool RowsChannel::Close(RankGroup::Clock::time_point deadline) {
+  if (!IsHere())
+    return true;
+  auto both_have_closed = [&] { return !board_ || (board_->sender_has_closed && board_->receiver_has_closed); };
+  while (!both_have_closed() && !group_.has_failed() && RankGroup::Clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  if (both_have_closed())
+    DestroyEvents([](const RankGpu &gpu) { return gpu.is_here(); });
+  bool keeps = false;
+  for (Slot &slot : slots_) {
+    keeps |= slot.delivered || slot.taken;
+    slot = {};
+  }
   api_.ContextSetCurrent(gpu_here().context);
   peer_.reset();
   if (host_)
@@ -214,6 +237,12 @@ void RowsChannel::Close(bool is_stuck) {
     munmap(board_, kBoardBytes + host_bytes());
   host_ = nullptr;
   board_ = nullptr;
+  return !keeps;
+}
+
+void RowsChannel::Leak() {
+  if (peer_)
+    peer_->Leak();
 }
 
 // Waits until the thread of rank `other` has done its part, which it does before or after that of `rank`.
@@ -228,10 +257,20 @@ absl::Status RowsChannel::WaitFor(uint32_t rank, const std::function<bool()> &is
   });
 }
 
-template <class Copy> Result RowsChannel::ForEachPart(std::span<const StageRows> rows, size_t slot, const Copy &copy) {
+// Copies rows to a slot of the inbox (`is_sent`) or from it. With NCCL there is no inbox.
+Result RowsChannel::CopyRows(std::span<const StageRows> rows, size_t slot, bool is_sent, Stream stream) const {
   uint64_t offset = slot * slot_bytes_;
   for (const StageRows &part : rows) {
-    if (Result result = copy(part, offset); result != 0)
+    const auto at = reinterpret_cast<Pointer>(part.at);
+    Result result = 0;
+    if (transport_ == RowsTransport::kPeerMemory) {
+      const Pointer inbox = peer_->address() + offset;
+      result = api_.MemcpyOnDeviceAsync(is_sent ? inbox : at, is_sent ? at : inbox, part.bytes, stream);
+    } else if (transport_ == RowsTransport::kHostMemory) {
+      result = is_sent ? api_.MemcpyToHostAsync(host_ + offset, at, part.bytes, stream)
+                       : api_.MemcpyToDeviceAsync(at, host_ + offset, part.bytes, stream);
+    }
+    if (result != 0)
       return result;
     offset += PartBytes(part.bytes);
   }
@@ -258,16 +297,7 @@ absl::Status RowsChannel::Send(std::span<const StageRows> rows) {
         !status.ok())
       return status;
   }
-  Result result = 0;
-  if (transport_ == RowsTransport::kPeerMemory)
-    result = ForEachPart(rows, index, [&](const StageRows &part, uint64_t offset) {
-      return api_.MemcpyOnDeviceAsync(peer_->address() + offset, reinterpret_cast<Pointer>(part.at), part.bytes,
-                                      stream);
-    });
-  else if (transport_ == RowsTransport::kHostMemory)
-    result = ForEachPart(rows, index, [&](const StageRows &part, uint64_t offset) {
-      return api_.MemcpyToHostAsync(host_ + offset, reinterpret_cast<Pointer>(part.at), part.bytes, stream);
-    });
+  Result result = CopyRows(rows, index, /*is_sent=*/true, stream);
   result = result ? result : api_.EventRecord(slot.delivered, stream);
   if (absl::Status status = Check(result, from_, "sending rows to the next stage"); !status.ok())
     return status;
@@ -304,15 +334,7 @@ absl::Status RowsChannel::Receive(std::span<const StageRows> rows) {
   }
   api_.ContextSetCurrent(receiver().context);
   Result result = api_.StreamWaitEvent(stream, slot.delivered, 0);
-  if (result == 0 && transport_ == RowsTransport::kPeerMemory)
-    result = ForEachPart(rows, index, [&](const StageRows &part, uint64_t offset) {
-      return api_.MemcpyOnDeviceAsync(reinterpret_cast<Pointer>(part.at), peer_->address() + offset, part.bytes,
-                                      stream);
-    });
-  else if (result == 0 && transport_ == RowsTransport::kHostMemory)
-    result = ForEachPart(rows, index, [&](const StageRows &part, uint64_t offset) {
-      return api_.MemcpyToDeviceAsync(reinterpret_cast<Pointer>(part.at), host_ + offset, part.bytes, stream);
-    });
+  result = result ? result : CopyRows(rows, index, /*is_sent=*/false, stream);
   if (absl::Status status = Check(result, to_, "receiving rows of the stage before"); !status.ok())
     return status;
   if (transport_ == RowsTransport::kNccl)

@@ -31,6 +31,8 @@ struct RowsBoard {
   };
   // Of the messages. Message n uses slot n modulo their number.
   std::atomic<uint64_t> sent, taken;
+  // Whether the process of the sender and of the receiver have closed the events that the other process made.
+  std::atomic<bool> sender_has_closed, receiver_has_closed;
   std::array<Slot, RankBoard::kMaxRanks> slots;
 };
 
@@ -61,8 +63,14 @@ public:
   absl::Status Open(Nccl *nccl);
   // Frees what Open() has made, and lets it allocate host memory the next time.
   void UseHostMemory();
-  // Frees what Open() has made. If a GPU `is_stuck`, leaves the memory, which it may still use.
-  void Close(bool is_stuck = false);
+  // Frees what Open() has made, in two parts. The driver does not allow to use an event of another process after that
+  // process has destroyed it. So CloseOpened() closes the events of the other process. Then Close() waits until the
+  // other process has done so, but not after the deadline or a failure of the group, and frees the rest. Returns false
+  // if it has kept this process's events, which need their context, because the other process may still use them.
+  void CloseOpened();
+  bool Close(RankGroup::Clock::time_point deadline);
+  // Frees nothing: a GPU that is stuck may still use it.
+  void Leak();
 
   // Called by the sender's and by the receiver's thread.
   absl::Status Send(std::span<const StageRows> rows);
@@ -91,9 +99,10 @@ private:
   absl::Status AllocateInbox(OwnedFile *file);
   absl::Status OpenPeerMemory();
   absl::Status OpenEvents();
+  template <class Which> void DestroyEvents(const Which &is_wanted);
   absl::Status OpenEventsOf(uint32_t other, const std::string &handles);
-  // Calls copy(rows, inbox) with the part of the inbox of each rows, until one fails.
-  template <class Copy> cuda_driver::Result ForEachPart(std::span<const StageRows> rows, size_t slot, const Copy &copy);
+  cuda_driver::Result CopyRows(std::span<const StageRows> rows, size_t slot, bool is_sent,
+                               cuda_driver::Stream stream) const;
   absl::Status WaitFor(uint32_t rank, const std::function<bool()> &is_ready, uint32_t other, const char *what);
   // Returns the index of the slot with the step, or nothing.
   std::optional<size_t> FindSlot(int64_t step) const;

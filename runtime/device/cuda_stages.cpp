@@ -10,7 +10,11 @@ using namespace cuda_driver;
 
 namespace {
 
-// What a stage sends in the largest step.
+// How long an engine that ends waits for the processes of other stages, which end at about the same time.
+constexpr std::chrono::seconds kCloseLimit{1};
+
+// Bytes of an inbox for what a stage sends in the largest step. A plan that was verified sends at most kMaxBytes in at
+// most 2^32 parts, so no product or sum overflows.
 uint64_t LargestStep(const plan::Target &target) {
   uint64_t most = 0;
   for (const plan::Entry *entry : *target.entries()) {
@@ -103,9 +107,15 @@ std::string CudaStages::WhyLate(uint32_t rank, int64_t step) const {
   return "";
 }
 
-void CudaStages::Close(bool is_stuck) {
+bool CudaStages::Close(bool is_stuck) {
   for (const std::unique_ptr<RowsChannel> &channel : channels_)
-    channel->Close(is_stuck);
+    is_stuck ? channel->Leak() : channel->CloseOpened();
+  bool has_freed_all = true;
+  const RankGroup::Clock::time_point deadline = RankGroup::Clock::now() + kCloseLimit;
+  for (const std::unique_ptr<RowsChannel> &channel : channels_)
+    if (!is_stuck)
+      has_freed_all &= channel->Close(deadline);
+  return has_freed_all;
 }
 
 } // namespace inlay

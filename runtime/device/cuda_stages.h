@@ -33,8 +33,9 @@ public:
 
   // Says which rank keeps this one from finishing the step, which it has not finished in time; empty if none is known.
   std::string WhyLate(uint32_t rank, int64_t step) const;
-  // Releases all that Connect() has made, or leaves it if a GPU is stuck.
-  void Close(bool is_stuck);
+  // Releases all that Connect() has made, or leaves it if a GPU is stuck. Returns false if another process may still
+  // use events of this one: then the contexts of the GPUs must stay until this process ends.
+  bool Close(bool is_stuck);
 
 private:
   RowsChannel *before(uint32_t rank) const; // null of the first stage

@@ -7,7 +7,6 @@
 
 #include "fmt/format.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
 #include <mutex>
@@ -172,13 +171,7 @@ public:
           fmt::format("CUPTI dropped {} kernel records; profile fewer tokens (-n)", dropped_records));
     std::vector<KernelRecord> result = std::move(records);
     records.clear();
-    if (!result.empty())
-      std::erase_if(result, [first = std::ranges::min(result, {}, &KernelRecord::gpu).gpu](const KernelRecord &record) {
-        return record.gpu != first;
-      });
-    std::sort(result.begin(), result.end(), [](const KernelRecord &a, const KernelRecord &b) {
-      return std::pair(a.start_ns, a.end_ns) < std::pair(b.start_ns, b.end_ns);
-    });
+    SortByStart(result);
     return result;
   }
 

@@ -21,7 +21,7 @@ std::array<uint32_t, 3> GridOf(const plan::Launch &launch, const StepSizes &size
 absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view target, int threads, const std::string &cublaslt,
                                                    const DeviceRank &rank) {
   if (target == "cpu")
-    return std::unique_ptr<Device>(std::make_unique<CpuDevice>(threads, rank.communicator));
+    return std::unique_ptr<Device>(std::make_unique<CpuDevice>(threads, rank));
   if (target.starts_with("sm_"))
     return OpenCudaDevice(target, threads, cublaslt, rank);
   return absl::InvalidArgumentError(fmt::format("target '{}' is unknown; expected cpu or sm_90a", target));

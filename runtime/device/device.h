@@ -92,11 +92,13 @@ public:
 
 class CudaRanks;
 
-// The rank that a device is for, and what runs the collective operations of a plan. By default there is one rank.
+// The rank that a device is for, and what runs the collective operations of a plan. By default there is one rank, and
+// it has the first GPU that can run the target.
 struct DeviceRank {
   uint32_t index = 0, count = 1;        // among the ranks of all stages
   Communicator *communicator = nullptr; // of the ranks of its stage on the cpu; it outlives the device
   CudaRanks *gpus = nullptr;            // of ranks on GPUs; it outlives the device
+  std::vector<int32_t> devices = {};    // EngineOptions::devices: empty, or at least one for each rank
 };
 
 // Opens a device for a target of a bundle: "cpu" or "sm_90a". `threads` is the number of host threads; 0: one per core.

@@ -1,8 +1,10 @@
 #include "runtime/device/kernel_trace.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <mutex>
+#include <utility>
 
 namespace inlay {
 namespace {
@@ -13,7 +15,7 @@ uint64_t SteadyNanoseconds() {
           .count());
 }
 
-// The launches of an engine come from one thread, but a process may have several engines, so there is a mutex.
+// The launches of a rank come from one thread, but a process may have several ranks and engines, so there is a mutex.
 std::atomic<bool> cpu_tracing{false};
 std::mutex cpu_mutex;
 std::vector<KernelRecord> cpu_records;
@@ -31,6 +33,7 @@ public:
   absl::StatusOr<std::vector<KernelRecord>> Stop() override {
     cpu_tracing = false;
     std::lock_guard lock(cpu_mutex);
+    SortByStart(cpu_records);
     return std::move(cpu_records);
   }
   uint64_t Now() const override { return SteadyNanoseconds(); }
@@ -39,7 +42,8 @@ public:
 
 } // namespace
 
-CpuLaunchTimer::CpuLaunchTimer(std::string_view name, const std::array<uint32_t, 3> &grid) : name_(name), grid_(grid) {
+CpuLaunchTimer::CpuLaunchTimer(std::string_view name, const std::array<uint32_t, 3> &grid, uint32_t rank)
+    : name_(name), grid_(grid), rank_(rank) {
   if (cpu_tracing.load(std::memory_order_relaxed))
     start_ns_ = SteadyNanoseconds();
 }
@@ -49,7 +53,13 @@ CpuLaunchTimer::~CpuLaunchTimer() {
     return;
   uint64_t end = SteadyNanoseconds();
   std::lock_guard lock(cpu_mutex);
-  cpu_records.push_back({std::string(name_), start_ns_, end, grid_, {1, 1, 1}});
+  cpu_records.push_back({std::string(name_), start_ns_, end, grid_, {1, 1, 1}, rank_});
+}
+
+void SortByStart(std::vector<KernelRecord> &records) {
+  std::sort(records.begin(), records.end(), [](const KernelRecord &a, const KernelRecord &b) {
+    return std::pair(a.start_ns, a.end_ns) < std::pair(b.start_ns, b.end_ns);
+  });
 }
 
 std::unique_ptr<KernelTrace> MakeCpuKernelTrace() { return std::make_unique<CpuKernelTrace>(); }

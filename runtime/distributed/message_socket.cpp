@@ -109,9 +109,10 @@ absl::Status MessageSocket::CheckPeer() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<MessageSocket> MessageSocket::Accept(Clock::time_point deadline) const {
+absl::StatusOr<MessageSocket> MessageSocket::Accept(Clock::time_point deadline,
+                                                    const std::function<bool()> &ends) const {
   while (true) {
-    if (absl::Status status = WaitToRead(deadline, nullptr); !status.ok())
+    if (absl::Status status = WaitToRead(deadline, ends); !status.ok())
       return status;
     OwnedFile file(accept4(file_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (file.get() < 0) {

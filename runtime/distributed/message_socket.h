@@ -44,14 +44,14 @@ public:
   MessageSocket() = default;
   // `name` is that of an abstract socket: it is no file, and is free again when the process ends.
   static absl::StatusOr<MessageSocket> Listen(std::string_view name, int backlog);
-  absl::StatusOr<MessageSocket> Accept(Clock::time_point deadline) const;
+  // `ends`: polled ten times a second; if it returns true, returns Cancelled. The same holds for Receive().
+  absl::StatusOr<MessageSocket> Accept(Clock::time_point deadline, const std::function<bool()> &ends = nullptr) const;
   // Waits until a process listens.
   static absl::StatusOr<MessageSocket> Connect(std::string_view name, Clock::time_point deadline);
 
   // How long Send() waits while the other process does not read.
   void SetSendLimit(Clock::duration limit) const;
   absl::Status Send(uint32_t kind, std::string_view payload) const;
-  // `ends`: polled ten times a second; if it returns true, returns Cancelled.
   absl::StatusOr<Message> Receive(Clock::time_point deadline, const std::function<bool()> &ends = nullptr) const;
 
   absl::Status SendFile(int file) const;

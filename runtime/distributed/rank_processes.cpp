@@ -14,12 +14,17 @@ namespace {
 
 using Clock = MessageSocket::Clock;
 
-// How long processes wait for each other before they load the model. A launcher starts them at about the same time.
+// How long processes wait for each other before they load the weights: until all have started, which a launcher does at
+// about the same time, and until all have opened their devices and connected them.
 constexpr std::chrono::seconds kStartLimit{120};
 constexpr std::chrono::milliseconds kPollTime{100};
 
 // Kinds of messages before Start(). Those after it are the caller's.
 enum Kind : uint32_t { kHello = 0x1000, kWelcome, kRefused, kTexts };
+
+absl::Status HasEndedError() { return absl::UnavailableError("it has ended"); }
+
+double Seconds(Clock::duration time) { return std::chrono::duration<double>(time).count(); }
 
 absl::Status Prefixed(const std::string &prefix, const absl::Status &status) {
   return absl::Status(status.code(), fmt::format("{}: {}", prefix, std::string(status.message())));
@@ -43,6 +48,18 @@ std::string RankProcesses::DescribeProcess(uint32_t rank) const {
   return fmt::format("the process of rank {} (id {})", rank, sockets_[rank].peer_process());
 }
 
+// Whether another process than that of rank `except` has ended, whose rank is then in `ended`. Only rank 0 sees that.
+std::function<bool()> RankProcesses::HasEnded(uint32_t *ended, uint32_t except) const {
+  return [this, ended, except] {
+    for (uint32_t rank = 0; rank < ranks(); ++rank)
+      if (rank != except && sockets_[rank].file() >= 0 && sockets_[rank].WaitForHangUp({})) {
+        *ended = rank;
+        return true;
+      }
+    return false;
+  };
+}
+
 absl::Status RankProcesses::Map(const OwnedFile &file, uint64_t bytes) {
   void *memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   if (memory == MAP_FAILED)
@@ -58,7 +75,10 @@ absl::Status RankProcesses::ConnectFirst(const std::string &purpose, uint64_t by
   if (!listener.ok())
     return listener.status();
   for (uint32_t missing = ranks() - 1; missing > 0;) {
-    absl::StatusOr<MessageSocket> socket = listener->Accept(deadline);
+    uint32_t ended = 0;
+    absl::StatusOr<MessageSocket> socket = listener->Accept(deadline, HasEnded(&ended, 0));
+    if (absl::IsCancelled(socket.status()))
+      return Prefixed(fmt::format("--rendezvous {}: {}", place_.rendezvous, DescribeProcess(ended)), HasEndedError());
     if (!socket.ok()) {
       std::string absent;
       for (uint32_t rank = 1; rank < ranks(); ++rank)
@@ -68,7 +88,7 @@ absl::Status RankProcesses::ConnectFirst(const std::string &purpose, uint64_t by
                                   place_.rendezvous, kStartLimit.count(), absent),
                       socket.status());
     }
-    absl::StatusOr<Message> hello = socket->Receive(deadline);
+    absl::StatusOr<Message> hello = socket->Receive(std::min(deadline, Clock::now() + place_.timeout));
     if (!hello.ok() || hello->kind != kHello)
       continue; // a process that is no rank
     MessageReader reader(hello->payload);
@@ -135,10 +155,20 @@ absl::Status RankProcesses::ConnectOther(const std::string &purpose, uint64_t by
 }
 
 absl::StatusOr<std::vector<std::string>> RankProcesses::ExchangeTexts(const std::string &own) {
-  const Clock::time_point deadline = Clock::now() + kStartLimit;
+  // Rank 0 answers when it has heard from all others, and names the one that is late before they give up.
+  const Clock::duration limit = std::max<Clock::duration>(kStartLimit, place_.timeout);
+  const Clock::time_point deadline = Clock::now() + limit + (rank() > 0 ? place_.timeout : Clock::duration{});
   std::vector<std::string> texts(ranks());
   auto receive = [&](uint32_t rank, std::string &text) {
-    absl::StatusOr<Message> message = sockets_[rank].Receive(deadline);
+    uint32_t ended = 0;
+    absl::StatusOr<Message> message = sockets_[rank].Receive(deadline, HasEnded(&ended, rank));
+    if (absl::IsCancelled(message.status()))
+      return Prefixed(DescribeProcess(ended), HasEndedError());
+    if (absl::IsDeadlineExceeded(message.status()))
+      return absl::DeadlineExceededError(fmt::format(
+          "{} has not opened and connected its device within {:.3g} s; a larger --distributed-timeout gives "
+          "it more time",
+          DescribeProcess(rank), Seconds(limit)));
     if (!message.ok())
       return Prefixed(DescribeProcess(rank), message.status());
     if (message->kind != kTexts)
@@ -149,10 +179,9 @@ absl::StatusOr<std::vector<std::string>> RankProcesses::ExchangeTexts(const std:
   };
   if (rank() > 0) {
     std::string all;
-    absl::Status status = sockets_[0].Send(kTexts, own);
-    if (status.ok())
-      status = receive(0, all);
-    if (!status.ok())
+    if (absl::Status status = sockets_[0].Send(kTexts, own); !status.ok())
+      return Prefixed(DescribeProcess(0), status);
+    if (absl::Status status = receive(0, all); !status.ok())
       return status;
     MessageReader reader(all);
     for (std::string &text : texts)
@@ -180,13 +209,17 @@ absl::StatusOr<std::vector<OwnedFile>> RankProcesses::ExchangeFiles(const OwnedF
   absl::StatusOr<std::vector<std::string>> has_file = ExchangeTexts(own.get() >= 0 ? "file" : "");
   if (!has_file.ok())
     return has_file.status();
-  const Clock::time_point deadline = Clock::now() + kStartLimit;
+  const Clock::time_point deadline = Clock::now() + place_.timeout; // all are here
   std::vector<OwnedFile> files(ranks());
   absl::Status failed;
   auto receive = [&](uint32_t of, uint32_t from) {
     absl::StatusOr<OwnedFile> file = sockets_[from].ReceiveFile(deadline);
     if (file.ok())
       files[of] = *std::move(file);
+    else if (absl::IsDeadlineExceeded(file.status()))
+      failed.Update(absl::DeadlineExceededError(
+          fmt::format("{}: it has not sent a file descriptor for {:.3g} s (--distributed-timeout)",
+                      DescribeProcess(from), Seconds(place_.timeout))));
     else
       failed.Update(Prefixed(DescribeProcess(from), file.status()));
   };
@@ -266,7 +299,7 @@ void RankProcesses::ServeOthers() {
       if (absl::IsDeadlineExceeded(status))
         status = absl::DeadlineExceededError(
             fmt::format("it has sent a part of a message, and no more for {:.3g} s (--distributed-timeout)",
-                        std::chrono::duration<double>(group_->timeout()).count()));
+                        Seconds(group_->timeout())));
       if (message.ok())
         status = handler_(rank, *std::move(message));
       if (absl::IsUnavailable(status) && is_ending_) {

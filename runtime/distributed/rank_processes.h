@@ -17,6 +17,8 @@ public:
   struct Place {
     uint32_t rank = 0, ranks = 1;
     std::string rendezvous; // the same name in all processes, and in no other engine of the host
+    // How long it waits for a process that has nothing to load (--distributed-timeout).
+    RankGroup::Clock::duration timeout = {};
   };
   // Waits until the processes of all ranks are there. `purpose`, which says what they run, must be the same in all.
   // They share `bytes` bytes of memory, which are zero.
@@ -30,7 +32,9 @@ public:
   uint32_t ranks() const { return place_.ranks; }
   const std::shared_ptr<std::byte> &memory() const { return memory_; }
 
-  // All ranks call these three in the same order, before Start().
+  // All ranks call these three in the same order, before Start(). A process that has come here waits for those that
+  // still open their devices or connect, for 2 minutes or the timeout, whichever is longer. It returns an error at once
+  // if one of them has ended.
   // Returns the texts of all ranks.
   absl::StatusOr<std::vector<std::string>> ExchangeTexts(const std::string &own);
   // Returns the file descriptors of all ranks: of the same open files. A rank may have none (-1).
@@ -63,6 +67,7 @@ private:
   absl::Status ConnectFirst(const std::string &purpose, uint64_t bytes);
   absl::Status ConnectOther(const std::string &purpose, uint64_t bytes);
   absl::Status Map(const OwnedFile &file, uint64_t bytes);
+  std::function<bool()> HasEnded(uint32_t *ended, uint32_t except) const;
   absl::Status FailFor(uint32_t rank, const absl::Status &status) const;
   std::string DescribeProcess(uint32_t rank) const;
   void ServeOthers();

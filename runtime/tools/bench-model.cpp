@@ -3,6 +3,7 @@
 #include "fmt/format.h"
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/halves.h"
+#include "runtime/bundle/stages.h"
 #include "runtime/device/kernel_trace.h"
 #include "runtime/device/read_bandwidth.h"
 #include "runtime/support/version.h"
@@ -40,7 +41,8 @@ with a clock around each launch. The time of a kernel starts when all earlier ke
 that is later, and ends at its own end. So the times of kernels and gaps add up to the time of the step. overlap is the
 time that the kernel ran at the same time as earlier ones. MB is the data that the kernel must move (weights,
 activations, keys and values, each once). % read is MB over time, in percent of a read-only stream measured before the
-first test.
+first test. With several ranks, the kernels are those of rank 0 or of --profile-rank. On the cpu, where ranks share the
+cores, the kernels of one rank take longer while another one runs.
 
 Examples:
   bench-model llama.inlay                                  the tests pp512 and tg128
@@ -60,6 +62,7 @@ struct Flags {
   int repetitions = 5;
   bool json = false, no_warmup = false;
   bool profile = false;
+  uint32_t profile_rank = 0;
   std::string profile_trace, cupti;
   EngineOptions engine;
 };
@@ -199,6 +202,11 @@ absl::Status WriteFile(const std::string &path, const std::string &text) {
   return absl::OkStatus();
 }
 
+// The ranks that this process runs.
+uint32_t RanksHere(const Flags &flags, const EngineStats &stats) {
+  return flags.engine.process.ranks > 0 ? 1 : static_cast<uint32_t>(stats.ranks);
+}
+
 // Runs a test once more with the trace on. Fills `report` and returns the table.
 absl::StatusOr<std::string> Profile(const Flags &flags, const Bundle &bundle, const EngineStats &stats, Bench &bench,
                                     Profiler &profiler, const Test &test, double untraced_ms, ordered_json &report) {
@@ -224,16 +232,26 @@ absl::StatusOr<std::string> Profile(const Flags &flags, const Bundle &bundle, co
        end = static_cast<uint64_t>(nanoseconds(run->end) + ahead);
   std::erase_if(*records, [&](const KernelRecord &r) { return r.start_ns < begin || r.end_ns > end; });
 
+  if (absl::StatusOr<std::vector<KernelRecord>> of_rank =
+          RecordsOfRank(*std::move(records), flags.profile_rank, RanksHere(flags, stats));
+      of_rank.ok())
+    records = std::move(of_rank);
+  else
+    return of_rank.status();
+
   StepShape shape;
   shape.tokens = test.is_prompt ? static_cast<double>(test.batch) * test.tokens : test.batch;
   shape.sequences = shape.logit_rows = test.batch;
   shape.context = run->mean_context;
   shape.is_prompt = test.is_prompt;
   const plan::Target &target = *bundle.target(stats.target);
+  const uint32_t stage = flags.profile_rank / RanksOfStage(bundle.plan());
   std::vector<PlannedLaunch> planned;
   std::vector<StepRange> steps;
   std::vector<KernelRecord> named;
   for (const plan::Entry *entry : *target.entries()) {
+    if (entry->stage() != stage)
+      continue;
     std::vector<PlannedLaunch> candidate = PlannedLaunches(
         target, *entry, stats.distributed.find("NCCL") != std::string::npos, static_cast<int32_t>(shape.tokens));
     std::vector<KernelRecord> candidate_records = NameByPlan(*records, candidate);
@@ -260,6 +278,14 @@ absl::StatusOr<std::string> Profile(const Flags &flags, const Bundle &bundle, co
 }
 
 absl::Status CheckProfile(const Flags &flags, const std::vector<Test> &tests, const EngineStats &stats) {
+  if (flags.profile_rank >= static_cast<uint32_t>(stats.ranks))
+    return absl::InvalidArgumentError(fmt::format("--profile-rank is {}, but {} has {} ranks; expected 0 to {}",
+                                                  flags.profile_rank, flags.bundle, stats.ranks, stats.ranks - 1));
+  if (flags.profile_rank >= RanksHere(flags, stats))
+    return absl::InvalidArgumentError(
+        fmt::format("--profile-rank is {}, but the process of rank 0 traces its own kernels only; run all ranks in one "
+                    "process, without mpirun",
+                    flags.profile_rank));
   if (!flags.profile_trace.empty() && tests.size() != 1)
     return absl::InvalidArgumentError(fmt::format("--profile-trace needs exactly one test, and these options select "
                                                   "{}; give one of -p and -n, and one value each for -b and -d",
@@ -320,6 +346,7 @@ absl::Status Run(const Flags &flags, Interrupts &interrupts) {
   if (flags.profile) {
     report["read_bytes_per_s"] = profiler.read;
     report["profile_method"] = profiler.trace->Method();
+    report["profile_rank"] = flags.profile_rank;
   }
   if (!flags.json) {
     fmt::print("{}; weights {}, loaded in {:.2f} s (weights {:.2f} s)\n", stats.device, HumanBytes(stats.weights_bytes),
@@ -327,7 +354,8 @@ absl::Status Run(const Flags &flags, Interrupts &interrupts) {
     if (stats.ranks > 1)
       fmt::print("{} ranks: {}\n", stats.ranks, stats.distributed);
     if (flags.profile)
-      fmt::print("read bandwidth {}; kernels traced by {}\n", BytesPerSecond(profiler.read), profiler.trace->Method());
+      fmt::print("read bandwidth {}; kernels{} traced by {}\n", BytesPerSecond(profiler.read),
+                 stats.ranks > 1 ? fmt::format(" of rank {}", flags.profile_rank) : "", profiler.trace->Method());
     fmt::print("\n");
     fmt::print("| {:<24} | {:<8} | {:>5} | {:>16} | {:>20} | {:>10} |\n", "model", "target", "batch", "test",
                "tokens/s", "ms/step");
@@ -412,6 +440,9 @@ int Main(int argc, char **argv) {
                                "Also print the time of each kernel of a step and the bytes it must move");
   app.add_option("--profile-trace", flags.profile_trace,
                  "Write the profiled steps to this file, for Perfetto or chrome://tracing")
+      ->needs(profile);
+  app.add_option("--profile-rank", flags.profile_rank, "Rank whose kernels are shown, of a bundle for several ranks")
+      ->capture_default_str()
       ->needs(profile);
   app.add_option("--cupti", flags.cupti,
                  "Path of libcupti.so or its directory (default: CUDA_HOME, Python wheels, the system's library path)")

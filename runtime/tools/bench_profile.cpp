@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
+#include <set>
 
 namespace inlay::tools {
 namespace {
@@ -87,6 +89,23 @@ double BytesOf(const KernelTraffic &traffic, const StepShape &shape) {
 
 double FlopsOf(const KernelTraffic &traffic, const StepShape &shape) {
   return Amount(traffic.flops, shape, traffic.window);
+}
+
+absl::StatusOr<std::vector<KernelRecord>> RecordsOfRank(std::vector<KernelRecord> records, uint32_t rank,
+                                                        uint32_t ranks) {
+  std::set<uint32_t> devices;
+  for (const KernelRecord &record : records)
+    devices.insert(record.device);
+  if (devices.empty())
+    return records;
+  if (devices.size() != ranks || rank >= ranks)
+    return absl::FailedPreconditionError(fmt::format(
+        "--profile-rank {}: kernels of {} devices were traced, expected those of {} ranks, each on a device "
+        "of its own",
+        rank, devices.size(), ranks));
+  const uint32_t wanted = *std::next(devices.begin(), rank);
+  std::erase_if(records, [&](const KernelRecord &record) { return record.device != wanted; });
+  return records;
 }
 
 std::vector<KernelRecord> NameByPlan(std::vector<KernelRecord> records, std::span<const PlannedLaunch> planned) {

@@ -25,6 +25,11 @@ struct PlannedLaunch {
   double rows = 1;         // share of the step's rows; less for a step in halves
 };
 
+// The records of the rank, of all that the `ranks` ranks of this process have made. Each rank has a device of its own:
+// rank r has the r-th of those that ran kernels. Another number of devices is an error.
+absl::StatusOr<std::vector<KernelRecord>> RecordsOfRank(std::vector<KernelRecord> records, uint32_t rank,
+                                                        uint32_t ranks);
+
 // Replaces the names of library kernels in the records by the names of the plan's kernels.
 std::vector<KernelRecord> NameByPlan(std::vector<KernelRecord> records, std::span<const PlannedLaunch> planned);
 

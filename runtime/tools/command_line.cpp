@@ -14,9 +14,9 @@ namespace inlay::tools {
 std::optional<int> Parse(CLI::App &app, int argc, char **argv) {
   app.set_version_flag("--version", VersionLine(app.get_name()));
   std::vector<std::string> arguments(argv + 1, argv + argc);
-  // vLLM's short names, which CLI11 would read as -t -p and -p -p.
-  constexpr std::pair<std::string_view, const char *> kShort[] = {{"-tp", "--tensor-parallel-size"},
-                                                                  {"-pp", "--pipeline-parallel-size"}};
+  // Short names of vLLM and llama.cpp, which CLI11 would read as -t -p, -p -p and -d -e -v.
+  constexpr std::pair<std::string_view, const char *> kShort[] = {
+      {"-tp", "--tensor-parallel-size"}, {"-pp", "--pipeline-parallel-size"}, {"-dev", "--device"}};
   for (std::string &argument : arguments) {
     for (const auto &[name, option] : kShort)
       if (app.get_option_no_throw(option) && (argument == name || argument.starts_with(std::string(name) + "=")))

@@ -62,6 +62,19 @@ void AddEngineFlags(CLI::App &app, EngineOptions &options) {
       ->check(CLI::IsMember({"auto", "peer", "nccl"}))
       ->capture_default_str()
       ->group(kGroup);
+  app.add_option_function<std::string>(
+         "--device",
+         [&options](const std::string &list) {
+           absl::StatusOr<std::vector<int32_t>> devices = ParseIds("--device", list, "indices of GPUs");
+           if (!devices.ok())
+             throw CLI::ValidationError(std::string(devices.status().message()));
+           options.devices = *std::move(devices);
+         },
+         "The GPU of each rank, as indices among those that CUDA_VISIBLE_DEVICES leaves, for example 2,3 (also -dev; "
+         "default: the first that can run the target). With 0,0 two ranks share GPU 0, for a check of several ranks on "
+         "one GPU: that is slow")
+      ->type_name("LIST")
+      ->group(kGroup);
   app.add_option("--nccl", options.nccl,
                  "Path of libnccl.so.2 or its directory, for ranks that exchange through NCCL (default: CUDA_HOME, "
                  "Python wheels, the system's library path)")
@@ -142,7 +155,7 @@ void AddEngineFlags(CLI::App &app, EngineOptions &options) {
       ->group(kGroup);
 }
 
-absl::StatusOr<std::vector<int32_t>> ParseIds(std::string_view flag, std::string_view text) {
+absl::StatusOr<std::vector<int32_t>> ParseIds(std::string_view flag, std::string_view text, std::string_view what) {
   std::vector<int32_t> ids;
   const char *at = text.data(), *end = at + text.size();
   while (true) {
@@ -151,9 +164,8 @@ absl::StatusOr<std::vector<int32_t>> ParseIds(std::string_view flag, std::string
     int32_t id = 0;
     auto [rest, error] = std::from_chars(at, end, id);
     if (error != std::errc() || (rest != end && *rest != ','))
-      return absl::InvalidArgumentError(
-          fmt::format("{}: expected token ids separated by commas, as in 1,2,3; found '{}'", flag,
-                      std::string(at, std::find(at, end, ','))));
+      return absl::InvalidArgumentError(fmt::format("{}: expected {} separated by commas, as in 1,2,3; found '{}'",
+                                                    flag, what, std::string(at, std::find(at, end, ','))));
     ids.push_back(id);
     if (rest == end)
       return ids;

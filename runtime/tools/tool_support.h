@@ -29,8 +29,9 @@ CLI::Option *AddRepeated(CLI::App &app, const std::string &name, const std::stri
 // Adds the options of the engine.
 void AddEngineFlags(CLI::App &app, EngineOptions &options);
 
-// Parses "1,2,3"; errors name `flag`.
-absl::StatusOr<std::vector<int32_t>> ParseIds(std::string_view flag, std::string_view text);
+// Parses "1,2,3"; errors name `flag` and say `what` the numbers are.
+absl::StatusOr<std::vector<int32_t>> ParseIds(std::string_view flag, std::string_view text,
+                                              std::string_view what = "token ids");
 
 // JSON as text. Bytes that are not UTF-8 (for example in a path) become U+FFFD.
 std::string Dump(const nlohmann::ordered_json &value);

@@ -3,6 +3,7 @@
 #include "runtime/device/cuda_ranks.h"
 #include "runtime/device/device.h"
 #include "runtime/device/peer_table.h"
+#include "test/e2e/fake_driver.h"
 #include "test/e2e/fake_gpu_test.h"
 
 #include <algorithm>
@@ -74,7 +75,7 @@ protected:
     const std::string name = "inlay-cuda-processes-" + std::to_string(getpid()) + "-" + std::to_string(++names);
     return All([&](uint32_t rank, Process &process) {
       absl::StatusOr<std::unique_ptr<RankProcesses>> connected =
-          RankProcesses::Connect({rank, count, name}, "a test", sizeof(RankBoard));
+          RankProcesses::Connect({rank, count, name, timeout_}, "a test", sizeof(RankBoard));
       if (!connected.ok())
         return connected.status();
       process.processes = *std::move(connected);
@@ -84,7 +85,7 @@ protected:
       process.ranks =
           std::make_unique<CudaRanks>(process.group, stages, backend, INLAY_FAKE_NCCL, process.processes.get());
       absl::StatusOr<std::unique_ptr<Device>> device =
-          OpenDevice("sm_90a", 1, "", {.index = rank, .count = count, .gpus = process.ranks.get()});
+          OpenDevice("sm_90a", 1, "", {.index = rank, .count = count, .gpus = process.ranks.get(), .devices = named_});
       if (!device.ok())
         return device.status();
       process.device = *std::move(device);
@@ -114,6 +115,7 @@ protected:
 
   flatbuffers::FlatBufferBuilder builder_;
   std::vector<Process> all_;
+  std::vector<int32_t> named_; // DeviceRank::devices
   RankGroup::Clock::duration timeout_ = std::chrono::milliseconds(200);
 };
 
@@ -138,6 +140,28 @@ TEST_F(CudaProcessesTest, EachMapsTheMemoryOfTheOthers) {
     }
 }
 
+// Three processes on two GPUs: each has memory of its own.
+TEST_F(CudaProcessesTest, ProcessesCanShareAGpu) {
+  named_ = {1, 0, 1};
+  ::testing::internal::CaptureStderr();
+  ASSERT_EQ(Connect(3, 1, DistributedBackend::kPeer), absl::OkStatus());
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(),
+            "inlay: ranks 0 and 2 share GPU 1: this is for checking, not for speed\n");
+  for (const Process &process : all_)
+    EXPECT_EQ(process.ranks->Describe(), "GPUs 1, 0, 1 through peer memory");
+  EXPECT_EQ(all_[2].ranks->RanksOnGpuOf(2), 2u);
+  EXPECT_FALSE(all_[2].ranks->SharesContext(2)); // each process has a context of its own
+  PeerTable tables[3];
+  for (uint32_t rank = 0; rank < 3; ++rank)
+    std::memcpy(&tables[rank], reinterpret_cast<const void *>(all_[rank].ranks->table(rank)), sizeof(PeerTable));
+  EXPECT_NE(tables[0].exchange[0], tables[0].exchange[2]);
+  for (uint32_t of = 0; of < 3; ++of) {
+    reinterpret_cast<uint32_t *>(tables[0].exchange[of])[5] = 17 + of;
+    for (uint32_t rank = 1; rank < 3; ++rank)
+      EXPECT_EQ(reinterpret_cast<const uint32_t *>(tables[rank].exchange[of])[5], 17 + of);
+  }
+}
+
 TEST_F(CudaProcessesTest, AllFindTheSamePairBroken) {
   Set("FAKE_BROKEN", "2:1");
   const absl::Status status = Connect(3, 1, DistributedBackend::kPeer);
@@ -152,6 +176,16 @@ TEST_F(CudaProcessesTest, AllFindTheSamePairBroken) {
   EXPECT_EQ(errors.find(expected), errors.rfind(expected));
   for (const Process &process : all_)
     EXPECT_EQ(process.ranks->Describe(), "GPUs 0, 1, 2 through NCCL 2.28.9");
+}
+
+// Nor is the error of one process that of wrong bytes in another one.
+TEST_F(CudaProcessesTest, ErrorsOfTheDriverAreThoseOfAll) {
+  for (uint32_t stages : {1, 3}) {
+    Set("FAKE_FAULT", stages == 1 ? "2:1" : "1:2");
+    const absl::Status status = Connect(3, stages);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("(error 700) while checking whether GPU"));
+  }
 }
 
 TEST_F(CudaProcessesTest, NcclSumsTheRanksOfAStage) {
@@ -226,6 +260,26 @@ TEST_F(CudaProcessesTest, AStageThatDoesNotSendIsNamed) {
   EXPECT_THAT(std::string(all_[1].ranks->link(1)->Receive(parts).message()),
               HasSubstr("until rank 0 (step 0, call 0: idle, for "));
   EXPECT_TRUE(all_[0].group->has_failed());
+}
+
+TEST_F(CudaProcessesTest, EventsAreThereUntilNoProcessHasThemOpen) {
+  const int before = fake::SharedEvents(), too_early = fake::EventsDestroyedTooEarly();
+  ASSERT_EQ(Connect(3, 3), absl::OkStatus());
+  EXPECT_GT(fake::SharedEvents(), before);
+  Close();
+  EXPECT_EQ(fake::SharedEvents(), before);
+  // After a failure none waits for the others: the first one keeps its events, and the last one destroys its own.
+  for (uint32_t first : {0, 1}) {
+    const int others = fake::SharedEvents();
+    ASSERT_EQ(Connect(2, 2), absl::OkStatus());
+    const int of_each = (fake::SharedEvents() - others) / 4; // both processes have those of both
+    all_[first].group->Fail(absl::UnavailableError("out of luck"));
+    all_[first].device.reset();
+    EXPECT_EQ(fake::SharedEvents() - others, 3 * of_each);
+    all_[1 - first].device.reset();
+    EXPECT_EQ(fake::SharedEvents() - others, of_each);
+  }
+  EXPECT_EQ(fake::EventsDestroyedTooEarly(), too_early);
 }
 
 TEST_F(CudaProcessesTest, AProcessThatEndsWhileTheyConnectIsAnError) {

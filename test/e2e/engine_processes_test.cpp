@@ -274,6 +274,12 @@ TEST(EngineProcesses, OptionsMustBeEqual) {
                 INLAY_TEST_STAGES_BUNDLE},
            Case{[](EngineOptions &, EngineOptions &rank1) { rank1.distributed_backend = "nccl"; },
                 "--distributed-backend is nccl on rank 1, but auto on rank 0; give all processes the same options"},
+           Case{[](EngineOptions &, EngineOptions &rank1) { rank1.distributed_timeout = 2.5; },
+                "--distributed-timeout is 2.5 s on rank 1, but 10 s on rank 0; give all processes the same options"},
+           Case{[](EngineOptions &, EngineOptions &rank1) { rank1.nccl = "/opt/nccl"; },
+                "--nccl is '/opt/nccl' on rank 1, but '' on rank 0; give all processes the same options"},
+           Case{[](EngineOptions &rank0, EngineOptions &) { rank0.deterministic = true; },
+                "--deterministic is not set on rank 1, but set on rank 0; give all processes the same options"},
            Case{[](EngineOptions &rank0, EngineOptions &rank1) {
                   rank0.distributed_backend = rank1.distributed_backend = "nccl";
                 },

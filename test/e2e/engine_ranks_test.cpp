@@ -264,6 +264,15 @@ TEST(EngineRanks, OptionsThatDoNotFitAreNamed) {
   options.distributed_backend = "mpi";
   EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_RANKS_BUNDLE, options).status().message()),
               HasSubstr("--distributed-backend is 'mpi', expected auto, peer or nccl"));
+  options = {};
+  options.devices = {0};
+  EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_RANKS_BUNDLE, options).status().message()),
+              HasSubstr("--device names 1 GPU, but " INLAY_TEST_RANKS_BUNDLE " was compiled for 2 ranks"));
+  options.devices = {0, 0};
+  EXPECT_EQ(std::string(Engine::Load(INLAY_TEST_RANKS_BUNDLE, options).status().message()),
+            "--device names GPUs, but " INLAY_TEST_RANKS_BUNDLE
+            " runs on the target cpu; remove the option, or compile "
+            "the model with --target sm_90a");
 }
 
 // --- Failures ----------------------------------------------------------------

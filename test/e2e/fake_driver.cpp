@@ -3,11 +3,12 @@
 // Kernels run when they are launched (FAKE_KERNELS, see fake_kernels.h) or do nothing. The parameters of kernels are
 // read from the cubin. Environment variables:
 //   FAKE_GPUS          number of GPUs (1)
-//   FAKE_CHIP          their chip ("90")
+//   FAKE_CHIPS         their chips ("90"), separated by commas if they differ
 //   FAKE_FIRST_GPU     number of the first one on the PCI bus (0)
 //   FAKE_MEMORY        bytes of memory of each
 //   FAKE_NO_PEER=0:1   GPU 0 cannot access the memory of GPU 1
 //   FAKE_BROKEN=0:1    GPU 0 says that it can, but what it writes there is lost and what it reads is zeros
+//   FAKE_FAULT=0:1     GPU 0 says that it can, but what it copies from there or to there is an error
 //   FAKE_NO_EXPORT=1   memory cannot be shared with other processes
 //   FAKE_STUCK=1       what GPU 1 is given never ends; 1:kernel: from its first kernel on. Nor does what waits for it
 //                      with an event
@@ -16,7 +17,7 @@
 //   FAKE_FAILED=1:0:R  GPU 1 has waited for rank 0 in vain in round R of the exchange
 #include "fake_driver.h"
 
-#include "../codegen/gpu/emulated_launch.h"
+#include "fake_driver_state.h"
 #include "fake_kernels.h"
 
 #include <algorithm>
@@ -27,7 +28,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
-#include <elf.h>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -40,13 +40,9 @@
 
 namespace {
 
+using namespace inlay::fake;
 namespace fake = inlay::fake;
 
-using Result = int;
-using Pointer = uint64_t;
-using Handle = void *;
-constexpr Result kOk = 0, kInvalidValue = 1, kOutOfMemory = 2, kInvalidImage = 200, kInvalidContext = 201,
-                 kInvalidHandle = 400, kNotFound = 500, kNotReady = 600, kIllegalAddress = 700;
 constexpr int kMaxGpus = 8;
 
 int Number(const char *name, int otherwise) {
@@ -55,6 +51,16 @@ int Number(const char *name, int otherwise) {
 }
 
 int GpuCount() { return Number("FAKE_GPUS", 1); }
+
+// The last chip of the list is that of all GPUs after it.
+int ChipOf(int gpu) {
+  const char *text = std::getenv("FAKE_CHIPS");
+  if (!text)
+    return 90;
+  for (const char *comma; gpu > 0 && (comma = std::strchr(text, ',')); --gpu)
+    text = comma + 1;
+  return static_cast<int>(std::strtol(text, nullptr, 10));
+}
 
 // Whether the variable names this pair of GPUs.
 bool Names(const char *variable, int from, int to) {
@@ -74,24 +80,8 @@ std::set<void *> pinned;
 std::map<Pointer, Allocation> allocated;
 size_t used[kMaxGpus];
 
-// Handles of streams and events are those of the GPU whose context was current.
-struct Handles {
-  explicit Handles(int gpu) : gpu(gpu) {}
-  const int gpu;
-  // GPU i is bit i: those that never ended when a stream waited for them, or the stream of an event.
-  std::atomic<unsigned> waits_for{0};
-  std::atomic<bool> is_recorded{false}; // an event
-  // Of a stream: its work that runs late.
-  std::mutex running; // guards the two below
-  std::deque<std::function<void()>> late;
-  size_t has_run = 0; // of all its late work
-  // Of an event: the stream that it was recorded on, and the late work before it.
-  Handles *stream = nullptr;
-  size_t before = 0;
-};
 Handles contexts[kMaxGpus]{Handles(0), Handles(1), Handles(2), Handles(3),
                            Handles(4), Handles(5), Handles(6), Handles(7)};
-thread_local const Handles *current = nullptr;
 
 size_t Memory() {
   const char *text = std::getenv("FAKE_MEMORY");
@@ -112,33 +102,9 @@ Result MakeHandle(Handle *handle) {
   return kOk;
 }
 
+std::atomic<int> shared_events{0}, events_destroyed_too_early{0};
+
 Result FreeHandle(Handle) { return kOk; }
-
-Handles &Get(Handle handle) { return *static_cast<Handles *>(handle); }
-int GpuOf(Handle handle) { return Get(handle).gpu; }
-
-// Runs the late work of a stream that is before `end`.
-void RunLate(Handles &stream, size_t end = SIZE_MAX) {
-  std::lock_guard lock(stream.running);
-  while (!stream.late.empty() && stream.has_run < end) {
-    const std::function<void()> work = std::move(stream.late.front());
-    stream.late.pop_front();
-    ++stream.has_run;
-    work();
-  }
-}
-// Work of a stream needs its context.
-Result CheckStream(Handle stream) {
-  return !current ? kInvalidContext : stream && GpuOf(stream) != current->gpu ? kInvalidHandle : kOk;
-}
-
-// The same for work that runs when it is enqueued.
-Result CheckWork(Handle stream) {
-  const Result result = CheckStream(stream);
-  if (!result && stream)
-    RunLate(Get(stream));
-  return result;
-}
 
 std::atomic<bool> has_launched[kMaxGpus];
 
@@ -160,11 +126,6 @@ void RunLateBefore(Handles &event) {
     RunLate(*event.stream, event.before);
 }
 
-bool IsLate(std::string_view name) {
-  const char *text = std::getenv("FAKE_LATE");
-  return text && name.find(text) != name.npos;
-}
-
 enum class Reach { kYes, kNo, kBroken };
 
 // Whether the current GPU reaches memory. Host memory is not in `allocated`.
@@ -176,7 +137,8 @@ Reach ReachOf(Pointer memory) {
   const auto &[begin, found] = *--it;
   if (memory >= begin + found.bytes)
     return Reach::kYes;
-  if (std::find(found.by.begin(), found.by.end(), current->gpu) == found.by.end())
+  if (std::find(found.by.begin(), found.by.end(), current->gpu) == found.by.end() ||
+      Names("FAKE_FAULT", current->gpu, found.gpu))
     return Reach::kNo;
   return Names("FAKE_BROKEN", current->gpu, found.gpu) ? Reach::kBroken : Reach::kYes;
 }
@@ -194,69 +156,19 @@ Result Copy(Pointer to, Pointer from, size_t bytes) {
   return kOk;
 }
 
-// The parameters of a kernel: index -> offset and size in bytes.
-using Parameters = std::map<size_t, std::pair<size_t, size_t>>;
-
-// A module is the kernels of its cubin.
-struct Function {
-  Parameters parameters;
-  const fake::Kernel *kernel = nullptr; // null: does nothing
-};
-using Kernels = std::map<std::string, Function>;
-
-// The work that this thread is capturing, or null.
-using Graph = std::vector<std::function<void()>>;
-thread_local Graph *captured = nullptr;
-
-// Reads the parameters of kernels from the sections ".nv.info.NAME". A section is a list of attributes: format (u8),
-// kind (u8) and two bytes. With format 4 the two bytes are the size of the data that follows. Kind 0x17 is a parameter.
-// Its data are index (u32), ordinal (u16), offset (u16) and a u32 with the size from bit 18 on.
-Kernels ReadKernels(const char *image) {
-  Kernels kernels;
-  const auto *header = reinterpret_cast<const Elf64_Ehdr *>(image);
-  const auto *sections = reinterpret_cast<const Elf64_Shdr *>(image + header->e_shoff);
-  const char *names = image + sections[header->e_shstrndx].sh_offset;
-  constexpr std::string_view kPrefix = ".nv.info.";
-  for (int i = 0; i < header->e_shnum; ++i) {
-    std::string_view section = names + sections[i].sh_name;
-    if (!section.starts_with(kPrefix))
-      continue;
-    Parameters &parameters = kernels[std::string(section.substr(kPrefix.size()))].parameters;
-    const char *at = image + sections[i].sh_offset, *end = at + sections[i].sh_size;
-    while (at + 4 <= end) {
-      uint16_t size = 0, ordinal = 0, offset = 0;
-      uint32_t flags = 0;
-      std::memcpy(&size, at + 2, 2);
-      if (at[1] == 0x17) {
-        std::memcpy(&ordinal, at + 8, 2);
-        std::memcpy(&offset, at + 10, 2);
-        std::memcpy(&flags, at + 12, 4);
-        parameters[ordinal] = {offset, flags >> 18};
-      }
-      at += 4 + (at[0] == 4 ? size : 0);
-    }
-  }
-  return kernels;
-}
-
 } // namespace
 
-void fake::Enqueue(std::function<void()> work, void *stream, std::string_view name) {
-  if (captured)
-    return captured->push_back(std::move(work));
-  if (stream && IsLate(name)) {
-    std::lock_guard lock(Get(stream).running);
-    return Get(stream).late.push_back(std::move(work));
-  }
-  if (stream)
-    RunLate(Get(stream));
-  work();
-}
+thread_local const fake::Handles *fake::current = nullptr;
+
+void fake::NoteLaunch() { has_launched[current->gpu] = true; }
 
 void fake::WaitFor(void *stream, int gpu) {
   if (IsStuck(gpu))
     Get(stream).waits_for |= 1u << gpu;
 }
+
+int fake::SharedEvents() { return shared_events; }
+int fake::EventsDestroyedTooEarly() { return events_destroyed_too_early; }
 
 // The names are those of the CUDA driver API.
 // NOLINTBEGIN(readability-identifier-naming)
@@ -279,8 +191,8 @@ Result cuDeviceGetName(char *name, int size, int) {
   std::strncpy(name, "Fake GPU", static_cast<size_t>(size));
   return kOk;
 }
-Result cuDeviceGetAttribute(int *value, int attribute, int) {
-  int chip = Number("FAKE_CHIP", 90);
+Result cuDeviceGetAttribute(int *value, int attribute, int gpu) {
+  const int chip = ChipOf(gpu);
   constexpr int kSharesMemoryFiles = 103;
   *value = attribute == kSharesMemoryFiles ? std::getenv("FAKE_NO_EXPORT") == nullptr
            : attribute == 75               ? chip / 10
@@ -456,11 +368,15 @@ Result cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t bytes, Handle stream)
   Result result = CheckWork(stream);
   result = result ? result : Copy(reinterpret_cast<Pointer>(to), from, bytes);
   constexpr size_t kTableBytes = 104, kFailureAt = 12, kFailureBytes = 8;
-  unsigned gpu = 0, rank = 0, round = 0;
   const char *failure = std::getenv("FAKE_FAILED");
-  if (result || bytes != kFailureBytes || !failure || std::sscanf(failure, "%u:%u:%u", &gpu, &rank, &round) != 3 ||
-      static_cast<int>(gpu) != current->gpu)
+  if (result || bytes != kFailureBytes || !failure)
     return result;
+  char *next = nullptr;
+  const auto gpu = std::strtol(failure, &next, 10);
+  if (gpu != current->gpu || *next != ':')
+    return kOk;
+  const auto rank = static_cast<unsigned>(std::strtoul(next + 1, &next, 10));
+  const auto round = static_cast<unsigned>(*next == ':' ? std::strtoul(next + 1, nullptr, 10) : 0);
   std::lock_guard lock(mutex);
   auto it = allocated.find(from - kFailureAt);
   if (it != allocated.end() && it->second.bytes == kTableBytes) {
@@ -537,27 +453,23 @@ Result cuStreamQuery(Handle stream) {
   RunLate(Get(stream));
   return NeverEnds(stream) ? kNotReady : kOk;
 }
-Result cuStreamBeginCapture_v2(Handle stream, int mode) {
-  constexpr int kThreadLocal = 1;
-  if (Result result = CheckStream(stream); result || mode != kThreadLocal)
-    return result ? result : kInvalidValue;
-  captured = new Graph;
-  return kOk;
-}
-Result cuStreamEndCapture(Handle, Handle *graph) {
-  *graph = captured;
-  captured = nullptr;
-  return kOk;
-}
 Result cuEventCreate(Handle *event, unsigned) { return MakeHandle(event); }
-Result cuEventDestroy_v2(Handle event) { return FreeHandle(event); }
+Result cuEventDestroy_v2(Handle event) {
+  shared_events -= Get(event).is_shared;
+  events_destroyed_too_early += Get(event).opened > 0;
+  if (Handles *original = Get(event).original)
+    --original->opened;
+  return FreeHandle(event);
+}
 // An event of another process is recorded there. The runtime waits for it only afterwards.
 struct IpcEventHandle {
-  int gpu;
-  char unused[60];
+  int gpu, process;
+  Handles *event; // of that process
+  char unused[48];
 };
 Result cuIpcGetEventHandle(IpcEventHandle *handle, Handle event) {
-  *handle = {GpuOf(event), {}};
+  shared_events += !Get(event).is_shared.exchange(true);
+  *handle = {GpuOf(event), getpid(), &Get(event), {}};
   return kOk;
 }
 Result cuIpcOpenEventHandle(Handle *event, IpcEventHandle handle) {
@@ -565,6 +477,12 @@ Result cuIpcOpenEventHandle(Handle *event, IpcEventHandle handle) {
     return kInvalidContext;
   Handles &opened = MakeHandleOf(handle.gpu);
   opened.is_recorded = true;
+  if (handle.process == getpid()) {
+    opened.original = handle.event;
+    ++handle.event->opened;
+  }
+  opened.is_shared = true;
+  ++shared_events;
   *event = &opened;
   return kOk;
 }
@@ -585,112 +503,6 @@ Result cuEventSynchronize(Handle event) {
 Result cuEventQuery(Handle event) {
   RunLateBefore(Get(event));
   return NeverEnds(event) ? kNotReady : kOk;
-}
-Result cuGraphInstantiateWithFlags(Handle *executable, Handle graph, unsigned long long) {
-  *executable = new Graph(*static_cast<Graph *>(graph));
-  return kOk;
-}
-Result cuGraphLaunch(Handle executable, Handle stream) {
-  if (Result result = CheckWork(stream))
-    return result;
-  for (const std::function<void()> &work : *static_cast<Graph *>(executable))
-    work();
-  return kOk;
-}
-Result cuGraphDestroy(Handle graph) {
-  delete static_cast<Graph *>(graph);
-  return kOk;
-}
-Result cuGraphExecDestroy(Handle executable) { return cuGraphDestroy(executable); }
-// Accepts cubins, which are ELF files, and refuses PTX.
-Result cuModuleLoadData(Handle *module, const void *image) {
-  if (std::memcmp(image,
-                  "\x7f"
-                  "ELF",
-                  4) != 0)
-    return kInvalidImage;
-  *module = new Kernels(ReadKernels(static_cast<const char *>(image)));
-  return kOk;
-}
-Result cuModuleUnload(Handle module) {
-  delete static_cast<Kernels *>(module);
-  return kOk;
-}
-Result cuModuleGetFunction(Handle *function, Handle module, const char *name) {
-  auto &kernels = *static_cast<Kernels *>(module);
-  auto it = kernels.find(name);
-  if (it == kernels.end())
-    return kNotFound;
-  if (fake::HasKernels() && !it->second.kernel)
-    if (!(it->second.kernel = fake::FindKernel(name, current->gpu)))
-      return kNotFound;
-  *function = &it->second;
-  return kOk;
-}
-Result cuFuncGetParamInfo(Handle function, size_t index, size_t *offset, size_t *bytes) {
-  const Parameters &parameters = static_cast<const Function *>(function)->parameters;
-  auto it = parameters.find(index);
-  if (it == parameters.end())
-    return kInvalidValue;
-  *offset = it->second.first;
-  *bytes = it->second.second;
-  return kOk;
-}
-Result cuFuncSetAttribute(Handle, int, int) { return kOk; }
-// CUlaunchConfig.
-struct LaunchAttribute {
-  int id, padding;
-  unsigned value[16];
-};
-struct LaunchConfig {
-  unsigned grid[3], block[3], shared_bytes;
-  Handle stream;
-  const LaunchAttribute *attributes;
-  unsigned attribute_count;
-};
-Result cuLaunchKernelEx(const LaunchConfig *config, Handle function, void **parameters, void **) {
-  constexpr int kCluster = 4, kDependentLaunch = 6;
-  if (Result result = CheckStream(config->stream))
-    return result;
-  has_launched[current->gpu] = true;
-  fake::Launch launch;
-  launch.device = current->gpu;
-  launch.kernel = static_cast<const Function *>(function)->kernel;
-  if (!launch.kernel)
-    return kOk;
-  std::memcpy(launch.grid, config->grid, sizeof launch.grid);
-  launch.threads = static_cast<int>(config->block[0]);
-  launch.shared_bytes = static_cast<int>(config->shared_bytes);
-  for (unsigned i = 0; i < config->attribute_count; ++i) {
-    const LaunchAttribute &attribute = config->attributes[i];
-    if (attribute.id == kCluster)
-      launch.cluster = static_cast<int>(attribute.value[0]);
-    else if (attribute.id == kDependentLaunch)
-      launch.may_start_early = attribute.value[0] != 0;
-  }
-  fake::SetParameters(launch, parameters);
-  const std::string &name = fake::NameOf(*launch.kernel);
-  fake::Enqueue([launch = std::move(launch)] { fake::Run(launch); }, config->stream, name);
-  return kOk;
-}
-Result cuTensorMapEncodeTiled(CUtensorMap *map, int type, uint32_t rank, void *address, const uint64_t *dims,
-                              const uint64_t *strides, const uint32_t *box, const uint32_t *, int, int swizzle, int,
-                              int) {
-  constexpr int kFloat16 = 6, kBfloat16 = 9, kElementBytes = 2;
-  if ((type != kFloat16 && type != kBfloat16) || rank > 4)
-    return kInvalidValue;
-  *map = {};
-  map->memory = static_cast<const unsigned char *>(address);
-  map->rank = static_cast<int>(rank);
-  map->swizzle = swizzle ? 16 << swizzle : 0; // swizzle 1 is 32 bytes
-  map->strides[0] = kElementBytes;
-  for (uint32_t i = 0; i < rank; ++i) {
-    map->dims[i] = static_cast<long long>(dims[i]);
-    map->box[i] = static_cast<int>(box[i]);
-    if (i > 0)
-      map->strides[i] = static_cast<long long>(strides[i - 1]);
-  }
-  return kOk;
 }
 }
 // NOLINTEND(readability-identifier-naming)

@@ -14,6 +14,11 @@ void Enqueue(std::function<void()> work, void *stream = nullptr, std::string_vie
 // What is on the stream from now on waits for the GPU: it never ends if what the GPU was given does not.
 void WaitFor(void *stream, int gpu);
 
+// How many events exist that this process has shared with others, and of others that it has opened.
+int SharedEvents();
+// How many events were destroyed while they were open. Here the other process is this one, with another CudaRanks.
+int EventsDestroyedTooEarly();
+
 } // namespace inlay::fake
 
 #endif // INLAY_TEST_E2E_FAKE_DRIVER_H_

@@ -25,7 +25,7 @@ namespace {
 
 constexpr size_t kPage = 4096, kAlignment = 256;
 
-constexpr int kDevices = 8;
+constexpr int kDevices = 8, kInstances = 8;
 
 struct Memory {
   std::byte *mapped;
@@ -35,15 +35,22 @@ struct Memory {
   std::vector<std::byte> before; // contents before the current launch
 };
 
-// What a device has. Its mutex is locked while one of its kernels runs.
-struct DeviceState {
+// A copy of the library, which has variables. Its mutex is locked while one of its kernels runs.
+struct Instance {
   std::mutex mutex;
+  std::map<std::string, Kernel> kernels;
+  void *library = nullptr;
+};
+
+// What a device has. It has more than one instance if ranks that share it run kernels at the same time, which wait for
+// each other. None of these kernels starts early.
+struct DeviceState {
+  Instance instances[kInstances];
+  std::mutex mutex; // guards the members below
   std::map<std::byte *, Memory> memories;
   // The memory that was written since the last launch that waited for all earlier launches. Later launches may run at
   // the same time as these writes.
   std::vector<LateWrite> unfinished;
-  std::map<std::string, Kernel> kernels;
-  void *library = nullptr;
 };
 DeviceState devices[kDevices];
 
@@ -93,31 +100,29 @@ void Log(const Launch &launch, int64_t microseconds) {
   std::abort();
 }
 
-// Loads the library, of which devices after the first one get a copy: the same file would be the same instance.
-void *Library(int device) {
+// Loads the library, of which all but the first instance of the first device get a copy: the same file would be the
+// same instance.
+void *Library(int device, int instance) {
   std::string path = std::getenv("FAKE_KERNELS");
-  std::string copy = path + "." + std::to_string(device);
-  if (device > 0) {
+  const int number = device + kDevices * instance;
+  std::string copy = path + "." + std::to_string(number);
+  if (number > 0) {
     std::error_code error;
     std::filesystem::copy_file(path, copy, std::filesystem::copy_options::overwrite_existing, error);
     if (error)
       Fail(error.message().c_str());
   }
-  void *opened = dlopen((device > 0 ? copy : path).c_str(), RTLD_NOW | RTLD_LOCAL);
+  void *opened = dlopen((number > 0 ? copy : path).c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!opened)
     Fail(dlerror());
   return opened;
 }
 
-} // namespace
-
-bool HasKernels() { return std::getenv("FAKE_KERNELS") != nullptr; }
-
-const Kernel *FindKernel(const std::string &name, int device) {
-  DeviceState &state = devices[device];
-  std::lock_guard lock(state.mutex);
+// The mutex of the instance is locked.
+const Kernel *FindIn(int device, int instance, const std::string &name) {
+  Instance &state = devices[device].instances[instance];
   if (!state.library)
-    state.library = Library(device);
+    state.library = Library(device, instance);
   auto it = state.kernels.find(name);
   if (it == state.kernels.end()) {
     Kernel kernel{name, nullptr, nullptr};
@@ -128,6 +133,15 @@ const Kernel *FindKernel(const std::string &name, int device) {
     it = state.kernels.emplace(name, kernel).first;
   }
   return &it->second;
+}
+
+} // namespace
+
+bool HasKernels() { return std::getenv("FAKE_KERNELS") != nullptr; }
+
+const Kernel *FindKernel(const std::string &name, int device) {
+  std::lock_guard lock(devices[device].instances[0].mutex);
+  return FindIn(device, 0, name);
 }
 
 const std::string &NameOf(const Kernel &kernel) { return kernel.name; }
@@ -141,10 +155,20 @@ void SetParameters(Launch &launch, void **parameters) {
 
 void Run(const Launch &launch) {
   DeviceState &state = devices[launch.device];
-  std::lock_guard lock(state.mutex);
-  if (!launch.may_start_early)
-    state.unfinished.clear();
-  Snapshot(state);
+  int instance = 0;
+  while (!state.instances[instance].mutex.try_lock())
+    if (++instance == kInstances)
+      Fail("too many kernels run on one device");
+  std::lock_guard running(state.instances[instance].mutex, std::adopt_lock);
+  const Kernel *kernel = FindIn(launch.device, instance, launch.kernel->name);
+  std::vector<LateWrite> unfinished;
+  {
+    std::lock_guard lock(state.mutex);
+    if (!launch.may_start_early)
+      state.unfinished.clear();
+    unfinished = state.unfinished;
+    Snapshot(state);
+  }
   std::vector<void *> parameters;
   for (const auto &value : launch.parameters) {
     // Tensor maps are aligned to 64 bytes.
@@ -155,14 +179,17 @@ void Run(const Launch &launch) {
                           launch.threads,
                           launch.cluster,
                           launch.shared_bytes,
-                          state.unfinished.data(),
-                          static_cast<int>(state.unfinished.size())};
+                          unfinished.data(),
+                          static_cast<int>(unfinished.size())};
   auto begin = std::chrono::steady_clock::now();
-  launch.kernel->run(parameters.data(), &emulated);
+  kernel->run(parameters.data(), &emulated);
   auto elapsed = std::chrono::steady_clock::now() - begin;
   for (void *parameter : parameters)
     std::free(parameter);
-  CollectWrites(state);
+  {
+    std::lock_guard lock(state.mutex);
+    CollectWrites(state);
+  }
   Log(launch, std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count());
 }
 

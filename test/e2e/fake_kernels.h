@@ -26,7 +26,7 @@ struct Launch {
 bool HasKernels();
 
 // Returns the kernel with this name in the library, or null. Each device has its own copy of the library, whose
-// kernels run at the same time as those of the others.
+// kernels run at the same time as those of the others. If two threads launch on one device, it gets another copy.
 const Kernel *FindKernel(const std::string &name, int device);
 
 const std::string &NameOf(const Kernel &kernel);

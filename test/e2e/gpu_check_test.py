@@ -18,7 +18,7 @@ SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "gpu-check"
 FIXTURE = "llama-gqa"
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(SCRIPT.parent))
-from gpu_check import common, correctness, report, sampling  # noqa: E402
+from gpu_check import common, correctness, ranks, report, sampling  # noqa: E402
 
 
 def expect(name: str, condition: bool, found) -> None:
@@ -190,11 +190,31 @@ def test_report() -> None:
         expect("the report", part in text, text)
 
 
+def test_devices() -> None:
+    """Two ranks can share a GPU."""
+    for count, gpus, expected in ((2, 2, ()), (2, 4, ()), (2, 1, ("--device", "0,0")), (4, 2, ("--device", "0,1,0,1")),
+                                  (4, 3, ("--device", "0,1,2,0")), (4, 1, None)):
+        found = ranks.devices_of(count, gpus)
+        expect(f"{count} ranks on {gpus} GPUs", found == expected, found)
+
+
+def test_killed(t: tools.Tools) -> None:
+    """A rank of serve-model that is killed, with a bundle for the cpu."""
+    model = correctness.FIXTURES / FIXTURE
+    bundle = t.compile(model, "--target", "cpu", "-tp", 2)
+    prompt = correctness.golden_of(model)[0]["prompt_ids"]
+    row = ranks.killed(t.binaries, bundle, "cpu", prompt, 2)
+    expect("a rank that is killed", row["verdict"] == "ok" and "rank 1 (id" in row["error"], row)
+    print(f"a rank that is killed: {row['seconds']:.2f} s: {row['error']}", flush=True)
+
+
 def test(t: tools.Tools) -> None:
     test_comparison()
+    test_devices()
     test_sampling()
     test_steps()
     test_report()
+    test_killed(t)
 
     def run(*flags):
         return subprocess.run([sys.executable, SCRIPT, "--only", "correctness", "--target", "cpu", "--fixtures", FIXTURE, "--bin",

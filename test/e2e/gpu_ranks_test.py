@@ -1,7 +1,7 @@
 """Ranks of a bundle for sm_90a, each on a GPU of its own, on a machine without a GPU: the fake driver has two or four. The kernels are
 emulated as in emulated_model_test.py, those that exchange through peer memory too, or fake_nccl.cpp sums, gathers and sends, with and
 without CUDA graphs. Rows between two stages go through peer memory, host memory or NCCL. The tokens and logits must be those of
-transformers. So must those of ranks in processes that mpirun starts. Tokens that are sampled from the parts of the ranks must be those of all logits. Then the errors: too few GPUs, no NCCL, GPUs, ranks and stages that do not answer, a process that is killed. Needs NVRTC."""
+transformers. So must those of ranks in processes that mpirun starts, and of ranks that share a GPU (--device 0,0). Tokens that are sampled from the parts of the ranks must be those of all logits. Then the errors: too few GPUs, no NCCL, GPUs, ranks and stages that do not answer, a process that is killed. Needs NVRTC."""
 
 import concurrent.futures
 import json
@@ -29,6 +29,7 @@ DIVISIONS = {"two ranks": (2, 1, 4, ROWS), "two stages": (1, 2, 2, ROWS), "two s
              HALVES: (2, 1, 4, ("--max-num-batched-tokens", 512, f"--overlap-collectives={HALVES_ROWS}"))}
 # Sums over ranks run when something waits for them.
 LATE = {"FAKE_LATE": "all_reduce"}
+ONE_GPU = {"FAKE_GPUS": "1"}
 # How each of them runs: the division, what exchanges values, options of run-model and environment variables.
 RUNS = [
     ("two ranks", "peer memory", ("--distributed-backend", "peer"), {}),
@@ -39,6 +40,10 @@ RUNS = [
     ("two stages", "host memory", ("--enforce-eager",), {"FAKE_NO_PEER": "0:1"}),
     ("two stages of two ranks", "peer memory", ("--distributed-backend", "peer"), {}),
     ("two stages of two ranks", "NCCL 2.28.9", ("--distributed-backend", "nccl"), {}),
+    ("two ranks", "peer memory", ("-dev", "0,0"), ONE_GPU),
+    ("two stages", "peer memory", ("--device", "0,0"), ONE_GPU),
+    ("two stages of two ranks", "peer memory", ("--device", "1,1,0,0"), {"FAKE_GPUS": "2"}),
+    (HALVES, "peer memory", ("--device", "0,0"), ONE_GPU),
     (HALVES, "peer memory", ("--distributed-backend", "peer"), {}),
     (HALVES, "peer memory", ("--distributed-backend", "peer"), LATE),
     (HALVES, "NCCL 2.28.9", ("--distributed-backend", "nccl"), LATE),
@@ -50,6 +55,8 @@ RUNS_OF_PROCESSES = [
     ("two stages", "peer memory", (), {}),
     ("two stages", "host memory", (), {"FAKE_NO_PEER": "0:1"}),
     ("two stages of two ranks", "NCCL 2.28.9", ("--distributed-backend", "nccl"), {}),
+    ("two ranks", "peer memory", ("--device", "0,0"), ONE_GPU),
+    ("two stages", "peer memory", ("--device", "0,0"), ONE_GPU),
 ]
 
 
@@ -97,10 +104,11 @@ def compare(t: tools.Tools, machine: Machine, model: pathlib.Path, bundle: pathl
         return machine(lambda: correctness.generate(
             arguments, bundle, "sm_90a", len(logits[0]), prompts, "--kv-cache-memory-bytes", 3 << 20, "--nccl", machine.nccl,
             "--distributed-timeout", 200, *flags, *more, steps=STEPS),
-            FAKE_KERNELS=str(library), FAKE_NCCL_LOG=str(log), FAKE_LOG=str(launches), FAKE_GPUS=str(of_stage * stages), **environment)
+            **{"FAKE_KERNELS": str(library), "FAKE_NCCL_LOG": str(log), "FAKE_LOG": str(launches), "FAKE_GPUS": str(of_stage * stages),
+               **environment})
 
     if division == HALVES:
-        check_halves(title, prompts[-1], generate, launches)
+        check_halves(title, prompts[-1], generate, launches, shares_gpu="--device" in flags)
     outputs = generate(prompts)
     pairs = []
     for start, (tokens, rows) in zip(STARTS, outputs, strict=True):
@@ -127,16 +135,18 @@ def rows_of_launches(log: pathlib.Path) -> list[int]:
     return sorted({int(words[4]) for words in lines if words[0].startswith("mixed_") and "_proj" in words[0]})
 
 
-def check_halves(title: str, prompt: list[int], generate, launches: pathlib.Path) -> None:
-    """A prompt is a step in halves, or several whole steps of fewer rows. Its logits do not depend on that."""
+def check_halves(title: str, prompt: list[int], generate, launches: pathlib.Path, shares_gpu: bool) -> None:
+    """A prompt is a step in halves (if the ranks share a GPU, a whole one), or several whole steps of fewer rows. Its logits do not depend
+    on that."""
     most = HALVES_ROWS // 2
     [(_, whole)] = generate([prompt], "--max-num-batched-tokens", most)
     rows = rows_of_launches(launches)
     expect(max(rows) == most, f"{title}: expected whole steps of at most {most} rows, found launches of {rows} rows")
     [(_, halves)] = generate([prompt])
     rows, first = rows_of_launches(launches), -(-len(prompt) // (2 * HALF_MULTIPLE)) * HALF_MULTIPLE
-    expect(len(prompt) >= HALVES_ROWS and {first, len(prompt) - first} <= set(rows),
-           f"{title}: expected launches of {first} of {len(prompt)} rows and of the others, found launches of {rows} rows")
+    parts = {len(prompt)} if shares_gpu else {first, len(prompt) - first}
+    expect(len(prompt) >= HALVES_ROWS and parts <= set(rows) and (not shares_gpu or first not in rows),
+           f"{title}: expected launches of {sorted(parts)} rows, found launches of {rows} rows")
     expect(whole[0] == halves[0], f"{title}: the logits of a prompt differ in halves")
 
 
@@ -171,7 +181,16 @@ def compare_parts(t: tools.Tools, machine: Machine, model: pathlib.Path, library
 
 def errors(t: tools.Tools, machine: Machine, model: pathlib.Path) -> None:
     machine.fails("one GPU", ["the bundle is for 2 ranks, each on a GPU for sm_90a of its own, but this machine has 1",
-                              "CUDA_VISIBLE_DEVICES", "for at most 1 (--tensor-parallel-size"], FAKE_GPUS="1")
+                              "CUDA_VISIBLE_DEVICES", "for at most 1 (--tensor-parallel-size", "ranks can share GPUs (--device)"], FAKE_GPUS="1")
+    machine.fails("NCCL on one GPU", ["the ranks need NCCL because --distributed-backend is nccl, but ranks 0 and 1 share GPU 0, which NCCL refuses"],
+                  "--device", "0,0", "--distributed-backend", "nccl")
+    machine.fails("a GPU that is not there", ["--device names GPU 2, but this machine has 2: Fake GPU (sm_90), Fake GPU (sm_90)"],
+                  "--device", "0,2")
+    machine.fails("too few GPUs for the ranks", ["--device names 1 GPU, but ", " was compiled for 2 ranks (--tensor-parallel-size times "],
+                  "--device", "1")
+    machine.fails("memory that ranks share", ["of the 128.0 MiB that are free on Fake GPU (sm_90a)"], "--device", "0,0",
+                  "--gpu-memory-utilization", 0.0001)
+    machine.fails("no index", ["--device: expected indices of GPUs separated by commas, as in 1,2,3; found 'x'"], "--device", "0,x")
     machine.fails("no NCCL", ["the ranks need NCCL because --distributed-backend is nccl", "none.so", "--nccl", "nvidia-nccl-cu13"],
                   "--distributed-backend", "nccl", nccl=t.scratch / "none.so")
     machine.fails("no peer access", ["--distributed-backend peer: GPU 0 cannot access the memory of GPU 1"], "--distributed-backend", "peer",
@@ -222,8 +241,9 @@ def processes_fail(t: tools.Tools, machine: Machine, bundle: pathlib.Path, libra
          {}, {}),
         ("a rank that does not deliver", "step 1 has failed: rank 1: rank 0 has not delivered its part of '", ("--distributed-backend", "peer"),
          {"FAKE_FAILED": "1:0:1"}, {}),
-        ("other GPUs", "the list of GPUs (CUDA_VISIBLE_DEVICES) is 0000:03:00.0, 0000:04:00.0 on rank 1, but 0000:01:00.0, 0000:02:00.0 on rank 0",
+        ("other GPUs", "the list of GPUs (--device, CUDA_VISIBLE_DEVICES) is 0000:03:00.0, 0000:04:00.0 on rank 1, but 0000:01:00.0, 0000:02:00.0 on rank 0",
          (), {}, {1: {"FAKE_FIRST_GPU": "2"}}),
+        ("NCCL on one GPU", "but ranks 0 and 1 share GPU 0, which NCCL refuses", ("--distributed-backend", "nccl", "--device", "0,0"), ONE_GPU, {}),
     ]:
         with machine(lambda: ranks(t, "run-model", 2, *arguments, *flags, environment={**os.environ, **environment},
                                    environment_of_rank=of_rank1)) as processes:

@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import re
 import subprocess
 
 import tools
+from serve_support import Server
 
 # As root, mpirun wants to be asked twice. The machine may have fewer cores than ranks.
 MPIRUN = ("mpirun", "--oversubscribe", "--bind-to", "none")
@@ -30,6 +32,17 @@ def ranks(t: tools.Tools, tool: str, count: int, *arguments, of_rank=None, envir
         for process in processes:
             process.kill()
             process.communicate()
+
+
+@contextlib.contextmanager
+def serving_ranks(t: tools.Tools, bundle, count: int, timeout: float, *options):
+    """serve-model with a process for each rank: the server of rank 0, and all processes. `timeout`: --distributed-timeout."""
+    with ranks(t, "serve-model", count, bundle, "--port", 0, "--distributed-timeout", timeout, *options) as processes:
+        line = processes[0].stdout.readline()
+        match = re.search(r"://.*:(\d+)$", line.strip())
+        if not match:
+            tools.fail(f"serve-model did not start: {line!r} {processes[0].communicate()[1]}")
+        yield Server(processes[0], int(match[1])), processes
 
 
 def expect(condition: bool, what: str) -> None:

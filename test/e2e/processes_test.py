@@ -14,8 +14,7 @@ import subprocess
 import time
 
 import tools
-from processes_support import MPI_ENVIRONMENT, MPIRUN, ended, expect, ranks
-from serve_support import Server
+from processes_support import MPI_ENVIRONMENT, MPIRUN, ended, expect, ranks, serving_ranks
 
 TIMEOUT = 3  # --distributed-timeout
 PROMPT = ("--prompt", "def main(argv):\n", "--temperature", "0", "--max-tokens", "24", "--ignore-eos", "--json", "-q")
@@ -52,22 +51,12 @@ def test_errors(t: tools.Tools, two: pathlib.Path) -> None:
     expect(result.returncode == 1 and "--rendezvous has no effect without mpirun" in result.stderr, result.stderr)
 
 
-@contextlib.contextmanager
-def serving(t: tools.Tools, bundle: pathlib.Path, count: int):
-    with ranks(t, "serve-model", count, bundle, "--port", 0, "--distributed-timeout", TIMEOUT) as processes:
-        line = processes[0].stdout.readline()
-        match = re.search(r"://.*:(\d+)$", line.strip())
-        if not match:
-            tools.fail(f"serve-model did not start: {line!r} {processes[0].communicate()[1]}")
-        yield Server(processes[0], int(match[1])), processes
-
-
 def test_failures(t: tools.Tools, bundle: pathlib.Path, count: int) -> None:
     """A process that is killed or stopped ends all requests with one status. No process and no memory is left."""
     shared = sorted(os.listdir("/dev/shm"))
     body = {"prompt": "import os\n", "max_tokens": 400, "temperature": 0, "ignore_eos": True}
     for number in (signal.SIGKILL, signal.SIGSTOP):
-        with serving(t, bundle, count) as (server, processes), concurrent.futures.ThreadPoolExecutor(4) as pool:
+        with serving_ranks(t, bundle, count, TIMEOUT) as (server, processes), concurrent.futures.ThreadPoolExecutor(4) as pool:
             answers = [pool.submit(server.post, "/v1/completions", body) for _ in range(4)]
             while server.metric("generation_tokens_total") == 0:
                 time.sleep(0.01)
@@ -88,12 +77,28 @@ def test_failures(t: tools.Tools, bundle: pathlib.Path, count: int) -> None:
                 expect(ended(processes[-1], 10)[0] == 1, "SIGSTOP: the process that was stopped")
             expect(server.stop() == 0, f"{number.name}: rank 0")
         print(f"{bundle.name}: {number.name}: {next(iter(messages))[1]}")
-    with serving(t, bundle, count) as (server, processes):
+    with serving_ranks(t, bundle, count, TIMEOUT) as (server, processes):
         processes[0].kill()
         for process in processes[1:]:
             code, errors = ended(process, 10)
             expect(code == 1 and "the process of rank 0" in errors, f"rank 0 was killed: exit code {code}: {errors}")
     expect(sorted(os.listdir("/dev/shm")) == shared, "/dev/shm has other files than before")
+
+
+def test_profile(t: tools.Tools, both: pathlib.Path) -> None:
+    """bench-model --profile-rank shows the kernels of the rank's stage, in the process that runs them."""
+    options = ("-p", 0, "-n", 8, "-d", 16, "-r", 1, "--profile", "--profile-rank")
+    for rank, first, last in (0, True, False), (1, True, False), (3, False, True):
+        report = json.loads(t.checked("bench-model", both, *options, rank, "--json"))
+        expect(report["profile_rank"] == rank, f"--profile-rank {rank}: {report['profile_rank']}")
+        origins = " ".join(kernel["origin"] for kernel in report["rows"][0]["profile"]["kernels"])
+        for name, expected in ("embed_tokens", first), ("lm_head", last):
+            expect((name in origins) == expected, f"--profile-rank {rank}: kernels of {origins}")
+    result = t.run("bench-model", both, *options, 4)
+    expect(result.returncode == 1 and "has 4 ranks; expected 0 to 3" in result.stderr, result.stderr)
+    with ranks(t, "bench-model", 4, both, *options, 1) as processes:
+        code, errors = ended(processes[0], 60)
+        expect(code == 1 and "the process of rank 0 traces its own kernels only" in errors, errors)
 
 
 def processes_of(bundle: pathlib.Path) -> dict[int, int]:
@@ -141,6 +146,7 @@ def test_mpirun(t: tools.Tools, bundles: dict[pathlib.Path, int], expected: list
 def test(t: tools.Tools, whole: pathlib.Path, two: pathlib.Path, stages: pathlib.Path, both: pathlib.Path) -> None:
     expected = test_tokens(t, whole, {two: 2, stages: 2, both: 4})
     test_errors(t, two)
+    test_profile(t, both)
     test_failures(t, two, 2)
     test_failures(t, both, 4)
     test_mpirun(t, {two: 2, stages: 2}, expected)

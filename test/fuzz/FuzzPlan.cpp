@@ -5,6 +5,8 @@
 #include "runtime/bundle/recipe.h"
 #include "runtime/bundle/weight_loader.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -60,16 +62,24 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (target->weights())
       for (const plan::Weight *weight : *target->weights()) {
         sum += *WeightBytes(*weight) + weight->name()->size();
+        if (HasValues(*weight->recipe()) &&
+            !std::all_of(weight->recipe()->values()->begin(), weight->recipe()->values()->end(),
+                         [](float value) { return std::isfinite(value); }))
+          __builtin_trap();
         if (!IsRopeTable(*weight->recipe()) && !HasValues(*weight->recipe()))
           for (const plan::Source *source : *weight->recipe()->sources())
             CheckRows(*source, *weight, RanksOfStage(plan));
       }
     for (const plan::Entry *entry : *target->entries()) {
-      for (const auto *transfers : {entry->receives(), entry->sends()})
-        for (uint32_t i = 0; transfers && i < transfers->size(); ++i)
-          if (transfers->Get(i)->offset() + transfers->Get(i)->row_bytes() * entry->max_tokens() >
-              entry->workspace_bytes())
+      for (const auto *transfers : {entry->receives(), entry->sends()}) {
+        uint64_t total = 0;
+        for (uint32_t i = 0; transfers && i < transfers->size(); ++i) {
+          const uint64_t bytes = transfers->Get(i)->row_bytes() * entry->max_tokens();
+          if (transfers->Get(i)->offset() + bytes > entry->workspace_bytes() ||
+              __builtin_add_overflow(total, bytes, &total))
             __builtin_trap();
+        }
+      }
       for (const auto *launches :
            {entry->launches(), entry->gathers(), entry->penalties(), entry->sampling(), entry->part_sampling()})
         if (launches)

@@ -40,6 +40,26 @@ std::vector<KernelRecord> TwoSteps() {
                   {"down", 23, 25}});
 }
 
+// Which GPUs the ranks have depends on the machine.
+TEST(RecordsOfRankTest, TakesThoseOfOneDevice) {
+  std::vector<KernelRecord> all = Records({{"a", 0, 1}, {"b", 0, 1}, {"c", 1, 2}});
+  all[0].device = all[2].device = 5;
+  all[1].device = 2;
+  auto names = [&](uint32_t rank) {
+    std::string text;
+    const std::vector<KernelRecord> found = *RecordsOfRank(all, rank, 2);
+    for (const KernelRecord &record : found)
+      text += record.name;
+    return text;
+  };
+  EXPECT_EQ(names(0), "b");
+  EXPECT_EQ(names(1), "ac");
+  EXPECT_EQ(
+      RecordsOfRank(all, 1, 3).status().message(),
+      "--profile-rank 1: kernels of 2 devices were traced, expected those of 3 ranks, each on a device of its own");
+  EXPECT_TRUE(RecordsOfRank({}, 1, 2)->empty());
+}
+
 TEST(FindStepsTest, FindsWholeStepsOnly) {
   std::vector<KernelRecord> records = TwoSteps();
   records.erase(records.begin()); // the trace began inside a step

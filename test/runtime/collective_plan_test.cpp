@@ -1,5 +1,6 @@
 // Plans with collective operations: what ranks exchange must lie in the arguments of the launches.
 #include "runtime/bundle/bundle.h"
+#include "runtime/bundle/collective.h"
 #include "test/runtime/plan_testing.h"
 
 #include <gmock/gmock.h>
@@ -89,6 +90,31 @@ TEST(CollectivePlanTest, CodeNeedsExchangeMemory) {
   compiled.exchange_bytes = uint64_t{1} << 49;
   EXPECT_THAT(PlanError(compiled), HasSubstr("'k' exchanges 562949953421312 bytes, expected 1 to"));
   EXPECT_THAT(PlanError({.exchange_bytes = 512}), HasSubstr("'k' exchanges 512 bytes without code"));
+}
+
+// A row of the logits takes 2 ranks x 48 bytes, its 40 in words of 16.
+TEST(CollectivePlanTest, GathersExchangeWholeRows) {
+  CollectiveOptions logits = Logits();
+  logits.has_code = true;
+  logits.target = "sm_90a";
+  logits.exchange_bytes = 3 * 96;
+  EXPECT_EQ(PlanError(logits), "");
+  logits.exchange_bytes = 80;
+  EXPECT_THAT(PlanError(logits), HasSubstr("'k' exchanges 80 bytes a round, expected a multiple of the 96 of a row of "
+                                           "2 ranks"));
+}
+
+TEST(CollectivePlanTest, GathersHaveARoundForTheRowsOfABuffer) {
+  auto rounds = [](plan::CollectiveOp op, uint64_t rows) {
+    flatbuffers::FlatBufferBuilder b;
+    b.Finish(plan::CreateCollective(b, op, plan::Extent_LogitRows, /*columns=*/10, plan::DataType_F32, /*peer=*/0,
+                                    /*result_columns=*/16, /*code=*/0, /*exchange_bytes=*/3 * 96));
+    return RoundsOf(*flatbuffers::GetRoot<plan::Collective>(b.GetBufferPointer()), /*ranks=*/2, rows);
+  };
+  EXPECT_EQ(rounds(plan::CollectiveOp_AllReduce, 7), 1u);
+  EXPECT_EQ(rounds(plan::CollectiveOp_AllGather, 0), 0u);
+  EXPECT_EQ(rounds(plan::CollectiveOp_AllGather, 3), 1u);
+  EXPECT_EQ(rounds(plan::CollectiveOp_AllGather, 7), 3u);
 }
 
 TEST(CollectivePlanTest, CodeIsForEightRanksOfAGpu) {

@@ -23,6 +23,7 @@ struct StagesOptions {
   uint32_t layer = 1;       // whose keys the second stage reads
   uint32_t entry_stage = 1; // of the second entry
   uint32_t max_tokens = 4;  // of the second entry
+  uint64_t workspace_bytes = 1024;
   bool first_has_logits = false, first_samples = false;
 };
 
@@ -46,12 +47,12 @@ std::string Plan(const StagesOptions &options) {
   };
   std::vector first = launch(0, 0, options.first_has_logits ? plan::BufferKind_Logits : plan::BufferKind_Workspace),
               second = launch(options.weight_index, options.layer, plan::BufferKind_Logits);
-  std::vector entries{plan::CreateEntryDirect(b, "first", plan::EntryKind_Mixed, 4, 4, 1, 1024, nullptr, &first,
-                                              nullptr, options.first_samples ? &first : nullptr, 0,
+  std::vector entries{plan::CreateEntryDirect(b, "first", plan::EntryKind_Mixed, 4, 4, 1, options.workspace_bytes,
+                                              nullptr, &first, nullptr, options.first_samples ? &first : nullptr, 0,
                                               &options.first_receives, &options.sends),
                       plan::CreateEntryDirect(b, "second", plan::EntryKind_Mixed, options.max_tokens,
-                                              options.max_tokens, 1, 1024, nullptr, &second, nullptr, nullptr,
-                                              options.entry_stage, &options.receives, &options.last_sends)};
+                                              options.max_tokens, 1, options.workspace_bytes, nullptr, &second, nullptr,
+                                              nullptr, options.entry_stage, &options.receives, &options.last_sends)};
   return FinishPlan(b, plan::CreateTargetDirect(b, "cpu", &kernels, &weights, &entries), options.model);
 }
 
@@ -120,6 +121,16 @@ TEST(StagesPlanTest, WhatStagesExchangeIsInTheWorkspace) {
   EXPECT_THAT(StagesPlanError({.sends = {plan::Transfer(0, ~uint64_t{0} / 2)}}), HasSubstr("exchanges 4 rows of"));
   EXPECT_THAT(StagesPlanError({.sends = {plan::Transfer(~uint64_t{15}, 64)}}), HasSubstr("exchanges 4 rows of"));
   EXPECT_THAT(StagesPlanError({.sends = {plan::Transfer(0, 0)}}), HasSubstr("exchanges 4 rows of 0 bytes"));
+}
+
+// Parts that overlap are each in the workspace, and could have a sum that overflows.
+TEST(StagesPlanTest, WhatStagesExchangeHasASize) {
+  const uint64_t most = uint64_t{1} << 48;
+  const std::vector<plan::Transfer> half(2, plan::Transfer(0, most / 8)), many(65536, plan::Transfer(0, most / 4));
+  EXPECT_EQ(StagesPlanError({.sends = half, .receives = half, .workspace_bytes = most}), "");
+  EXPECT_THAT(StagesPlanError({.sends = many, .receives = many, .workspace_bytes = most}),
+              HasSubstr("entry 'first' exchanges 562949953421312 bytes with another stage, expected at most "
+                        "281474976710656"));
 }
 
 TEST(StagesPlanTest, AStageUsesWhatItsRanksHave) {

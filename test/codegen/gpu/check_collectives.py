@@ -26,15 +26,17 @@ POISON, ROUNDS = 0x80008000, 3
 
 
 class Case(NamedTuple):
-    """One kernel, `step_exchange`: columns of a rank, of a row of the result, and the most rows of a step. `epilogue`: what follows
-    a sum, "residual" or "norm" (a residual, columns scaled by a weight plus 1, and sums of the squares of parts). `family`: of the
-    linear layer that computes and pushes the rows, `step_linear`; without one they are given."""
+    """One kernel, `step_exchange`: columns of a rank, of a row of the result, and the most rows of a step. `gather_rows`: the most
+    that a gather exchanges in a round. `epilogue`: what follows a sum, "residual" or "norm" (a residual, columns scaled by a weight
+    plus 1, and sums of the squares of parts), or "product" (a residual, and a linear layer that takes the norm of the new one).
+    `family`: of the linear layer that computes and pushes the rows, `step_linear`; without one they are given."""
     ranks: int
     columns: int
     rows: int
     type: str = "bf16"
     gathered: int = 0  # 0: all_reduce
     one_shot_bytes: int = 4096
+    gather_rows: int = 1000
     multiprocessors: int = 2
     epilogue: str = ""
     family: str = ""
@@ -42,11 +44,19 @@ class Case(NamedTuple):
     def result_columns(self):
         return self.gathered or self.columns
 
+    def gathered_row_words(self):
+        """Words of 16 bytes that a row of a gather takes in a buffer."""
+        return self.ranks * -(-self.columns * (4 if self.type == "f32" else 2) // 16)
+
+    def rounds(self, rows):
+        """Of the exchange, that the kernel takes for so many rows."""
+        return -(-rows // self.gather_rows) if self.gathered else 1
+
     def exchange_words(self):
         """Words of 16 bytes of one round's buffer, as docs/distributed.md has them."""
         size = 4 if self.type == "f32" else 2
         if self.gathered:
-            return self.ranks * self.rows * -(-self.columns * size // 16)
+            return min(self.rows, self.gather_rows) * self.gathered_row_words()
         if self.epilogue:
             return self.ranks * self.rows * self.columns * size // 16
         one_shot_rows = self.one_shot_bytes // (self.columns * size)
@@ -65,6 +75,11 @@ SMALL = {
     "gather_2": Case(2, 64, 24, "f32", gathered=101),
     "gather_4": Case(4, 36, 24, "bf16", gathered=144),
     "cut_4": Case(4, 32, 8, "f32", gathered=65),
+    # Gathers in rounds of a few rows, the last one of fewer: also with a block and threads that have no words in it.
+    "rounds_2": Case(2, 64, 24, "f32", gathered=101, gather_rows=5),
+    "rounds_3": Case(3, 512, 8, "f32", gathered=1500, gather_rows=3),
+    "rounds_4": Case(4, 36, 19, "bf16", gathered=70, gather_rows=1),
+    "rounds_8": Case(8, 520, 9, "bf16", gathered=4100, gather_rows=7),
     # With few and several rows in a tile, parts of tiles at the end, threads that hold the same words, and ranks of f32.
     "residual_2": Case(2, 264, 1, epilogue="residual"),
     "residual_4": Case(4, 1032, 7, epilogue="residual"),
@@ -80,6 +95,14 @@ SMALL |= {
     "swap_ab_8": Case(8, 72, 20, epilogue="residual", family="swap_ab"),
     "generic_3": Case(3, 136, 18, epilogue="residual", family="generic"),
 }
+# Received by the linear layer behind the sum: with warps that have no part of the row, or the end of it, and several
+# tiles of weights for each block.
+SMALL |= {
+    "product_2": Case(2, 264, 1, epilogue="product", family="matvec"),
+    "product_3": Case(3, 2120, 1, epilogue="product", family="matvec"),
+    "product_8": Case(8, 264, 1, epilogue="product", family="matvec"),
+}
+PRODUCT_ROWS = 88  # of the weight of the linear layer behind a sum
 LINEAR_COLUMNS = 320  # of the input of a linear layer
 NORM_PART = 64  # columns whose squares are summed
 # On GPUs: as the compiler makes them for an H200, by bytes of a rank.
@@ -91,6 +114,14 @@ LARGE = {
                                                     multiprocessors=132, epilogue=epilogue)
     for ranks in (2, 4) for columns in (4096, 8192)
     for rows, epilogue in ((1, "residual"), (8, "residual"), (16, "norm"), (32, "norm")) + (((64, "norm"),) if ranks * columns < 32768 else ())
+} | {
+    # Logits of a vocabulary of 128,256: 16 rows fit the 8 MiB of a round.
+    f"{rows}_rows_logits_{ranks}": Case(ranks, 128256 // ranks, rows, "f32", gathered=128256, gather_rows=16, multiprocessors=132)
+    for ranks in (2, 4) for rows in (1, 16, 64, 256)
+} | {
+    f"1_rows_{epilogue}_{columns}_{ranks}_pushed": Case(ranks, columns, 1, one_shot_bytes=512 * 1024, multiprocessors=132, epilogue=epilogue,
+                                                       family="matvec")
+    for ranks in (2, 4) for columns in (4096, 8192) for epilogue in ("residual", "product")
 }
 
 
@@ -98,9 +129,14 @@ def module(case):
     x, y = f"tensor<?x{case.columns}x{case.type}>", f"tensor<?x{case.result_columns()}x{case.type}>"
     op = f"llm.all_gather %x : ({x}) -> {y}" if case.gathered else f"llm.all_reduce %x : {x}"
     body, types = f"%v = {op}\n      llm.yield %v : {y}", y
+    product = f"tensor<?x{PRODUCT_ROWS}x{case.type}>"
     if case.epilogue:
         body = f"%sum = {op}\n      %v = llm.add %r, %sum : {x}"
         values = "%v"
+        if case.epilogue == "product":
+            body += (f"\n      %n = llm.rms_norm %v, @norm {{eps = 1.0e-05 : f64, weight_offset = 1.0 : f64}} : ({x}) -> {x}"
+                     f"\n      %p = llm.linear %n, @product : ({x}) -> {product}")
+            values, types = "%p, %v", f"{product}, {x}"
         if case.epilogue == "norm":
             parts = f"tensor<?x{case.columns // NORM_PART}xf32>"
             body += (f"\n      %scaled = llm.scale_columns %v, @norm {{weight_offset = 1.0 : f64}} : {x}"
@@ -111,7 +147,11 @@ def module(case):
       %v = llm.embedding %ids, @table : (tensor<?xi32>) -> {x}
       llm.yield %v : {x}
     }}"""
-    packing = "" if case.family in ("", "generic") else "{packing = #llm<packing atom_8x64>}"
+    packed = "{packing = #llm<packing atom_8x64>}"
+    packing = "" if case.family in ("", "generic") else packed
+    is_product = case.epilogue == "product"
+    results = {"norm": ":3", "product": ":2"}.get(case.epilogue, "")
+    returned = {"norm": "#0", "product": "#1"}.get(case.epilogue, "")
     if case.family:
         given = f"tensor<?x{LINEAR_COLUMNS}x{case.type}>"
         rows = f"""%in = llm.group "x" family("rows") -> {given} {{
@@ -125,7 +165,7 @@ def module(case):
     costs = ("slots = 2, clustered_percent = 88, memory_bytes = 4400, cache_bytes = 5500, products = 2500, round_trip = 2500, "
              "cluster_wait = 500, streaming_rows = 8, scaled_columns = 2048, split_norm_rows = 256, prefill_rows = 128, "
              f"prefill_keys = 128, spread_sequences = 4, one_shot_pair_bytes = {case.one_shot_bytes}, "
-             f"one_shot_bytes = {case.one_shot_bytes}")
+             f"one_shot_bytes = {case.one_shot_bytes}, gather_bytes = {case.gather_rows * case.gathered_row_words() * 16}, prologue_sum_rows = 1, sum_kernel = 2300")
     return f"""
 #target = #tile.target<sm_90a, multiprocessors = {case.multiprocessors}, shared_bytes = 233472, reserved_shared_bytes = 1024,
                        block_shared_bytes = 232448, cost_model = <{costs}>>
@@ -134,6 +174,7 @@ module attributes {{llm.model = {{max_model_len = 64 : i64}}, llm.ranks = {case.
   llm.weight @norm : tensor<{case.columns}x{case.type}> from ["norm"]
   llm.weight @inputs : tensor<8x{LINEAR_COLUMNS}x{case.type}> from ["inputs"]
   llm.weight @weight : tensor<{case.columns}x{LINEAR_COLUMNS}x{case.type}> from ["weight"] {packing}
+  llm.weight @product : tensor<{PRODUCT_ROWS}x{case.columns}x{case.type}> from ["product"] {packed}
   func.func @step(%ids: tensor<?xi32>, %batch: !llm.batch) -> {y}
       attributes {{llm.entry = {{kind = "mixed", max_tokens = {case.rows} : i64, max_sequences = 1 : i64}}}} {{
     {rows}
@@ -141,10 +182,10 @@ module attributes {{llm.model = {{max_model_len = 64 : i64}}, llm.ranks = {case.
       %v = llm.embedding %ids, @table : (tensor<?xi32>) -> {x}
       llm.yield %v : {x}
     }}
-    %y{":3" if case.epilogue == "norm" else ""} = llm.group "exchange" family("collective") -> {types} {{
+    %y{results} = llm.group "exchange" family("{"matvec" if is_product else "collective"}") -> {types} {{
       {body}
     }}
-    return %y{"#0" if case.epilogue == "norm" else ""} : {y}
+    return %y{returned} : {y}
   }}
 }}
 """
@@ -195,13 +236,14 @@ def reference(case, xs):
 
 
 class Others(NamedTuple):
-    """The bits that all ranks have of the residual and of the weight of a norm."""
+    """The bits that all ranks have of the residual, of the weight of a norm, and of that of a linear layer."""
     residual: "np.ndarray"
     weight: "np.ndarray"
+    product: "np.ndarray"
 
 
 def results_of(case, xs, others):
-    """What each rank must have: the bits of its results; sums of squares as numbers."""
+    """What each rank must have: the bits of its results; sums of squares and products as numbers."""
     total = reference(case, xs)
     if not case.epilogue:
         return [total]
@@ -209,12 +251,24 @@ def results_of(case, xs, others):
         y = to_floats(case, others.residual) + to_floats(case, total)
         if case.epilogue == "residual":
             return [to_bits(case, y)]
+        if case.epilogue == "product":
+            y = to_floats(case, to_bits(case, y))
+            scaled = from_bf16(to_bf16(y * (to_floats(case, others.weight) + np.float32(1))))
+            rms = np.sqrt((y.astype(np.float64)**2).mean(axis=1, keepdims=True) + 1e-5)
+            return [to_bits(case, y), (scaled.astype(np.float64) @ from_bf16(others.product).T / rms).astype(np.float32)]
         squares = (y.astype(np.float64)**2).reshape(len(y), -1, NORM_PART).sum(axis=2).astype(np.float32)
         return [to_bits(case, y), to_bits(case, y * (to_floats(case, others.weight) + np.float32(1))), squares]
 
 
+def bits_like(case, wanted):
+    """An array in which a kernel leaves a result."""
+    return np.zeros(wanted.shape, np.uint16 if case.epilogue == "product" else wanted.dtype)
+
+
 def count_wrong(found, wanted):
-    """Elements that are not equal in their bits, or sums that are not close."""
+    """Elements that are not equal in their bits, or sums and products that are not close."""
+    if wanted.dtype != found.dtype and found.dtype == np.uint16:
+        return int((~np.isclose(from_bf16(found), wanted, rtol=1e-2, atol=1e-3 * np.abs(wanted).max())).sum())
     if wanted.dtype == np.float32:
         return int((~np.isclose(found.view(np.float32), wanted, rtol=1e-5, atol=0)).sum())
     return int((found != wanted).sum())
@@ -222,7 +276,7 @@ def count_wrong(found, wanted):
 
 def random_bits(rng, case, rows):
     """Numbers of different sizes, zeros of both signs, pairs of -0.0 and the float with their bits."""
-    most = 4 if case.epilogue == "norm" else 20  # whose squares are numbers
+    most = {"norm": 4, "product": 1}.get(case.epilogue, 20)  # whose squares are numbers
     x = (rng.standard_normal((rows, case.columns)) * 10.0 ** rng.integers(-most, most, (rows, case.columns))).astype(np.float32)
     x[rng.random(x.shape) < 0.1] = 0.0
     x[rng.random(x.shape) < 0.2] *= -0.0
@@ -235,7 +289,8 @@ def random_bits(rng, case, rows):
 def random_others(rng, case, rows):
     if not case.epilogue:
         return None
-    return Others(random_bits(rng, case, rows), random_bits(rng, case, 1)[0])
+    return Others(random_bits(rng, case, rows), random_bits(rng, case, 1)[0],
+                  to_bf16((rng.standard_normal((PRODUCT_ROWS, case.columns)) * 0.06).astype(np.float32)))
 
 
 def aligned(bytes, fill):
@@ -308,11 +363,18 @@ class EmulatedRanks:
         if not case.epilogue:
             y = filled(case.result_columns(), x, x if in_place else None)
             return [y if in_place else copied(x), y], [y]
+        if case.epilogue == "product":
+            results = [filled(case.columns, x), filled(PRODUCT_ROWS, x)]
+            return [copied(x), copied(pack_atoms(others.product)), copied(others.weight), copied(others.residual), *results], results
         results = [filled(case.columns, x, others.residual)]
         if case.epilogue == "residual":
             return [copied(x), *results], results
         results += [filled(case.columns, x), filled(case.columns // NORM_PART, np.zeros(1, np.uint32))]
         return [copied(x), results[0], copied(others.weight), *results[1:]], results
+
+    def residual_of(self, arguments):
+        """The residual, which earlier launches write."""
+        return {"": [], "product": arguments[3:4]}.get(self.case.epilogue, arguments[1:2])
 
     def launch(self, rank, name, arguments, rows, late, peers=None):
         spec = self.specs[name]
@@ -331,22 +393,22 @@ class EmulatedRanks:
                     ctypes.addressof(table) if pushes else 0)
 
     def run(self, xs, others=None, in_place=False, absent=(), linears=None):
-        """One round, without the ranks `absent`: the results of each rank. `linears`: what computes `xs`."""
-        return self.run_rounds([Step(xs, others, linears)], in_place, absent)[0]
+        """One step, without the ranks `absent`: the results of each rank. `linears`: what computes `xs`."""
+        return self.run_steps([Step(xs, others, linears)], in_place, absent)[0]
 
-    def run_rounds(self, steps, in_place=False, absent=()):
-        """Rounds that follow each other on each rank, which waits for the others in its kernels only."""
+    def run_steps(self, steps, in_place=False, absent=()):
+        """Steps that follow each other on each rank, which waits for the others in its kernels only."""
         buffers = [[self.buffers(x, step.others, in_place) for x in step.xs] for step in steps]
 
         def run_rank(rank):
             table = self.tables[rank]
-            for (xs, others, linears), of_ranks in zip(steps, buffers):
-                arguments, results = of_ranks[rank]
+            for (xs, _, linears), of_ranks in zip(steps, buffers):
+                arguments = of_ranks[rank][0]
                 if linears:
                     self.multiply(rank, linears[rank], arguments[0])
                     xs[rank][...] = arguments[0]
                 # Earlier launches write the rows, the residual, and the table at its end.
-                late = [np.frombuffer(table, np.uint8), arguments[0][:len(xs[rank])]] + ([results[0]] if others else [])
+                late = [np.frombuffer(table, np.uint8), arguments[0][:len(xs[rank])], *self.residual_of(arguments)]
                 self.launch(rank, "step_exchange", arguments, len(xs[rank]), late, ctypes.addressof(table))
 
         threads = [threading.Thread(target=run_rank, args=(rank,)) for rank in range(self.case.ranks) if rank not in absent]
@@ -359,7 +421,7 @@ class EmulatedRanks:
     def run_epilogue(self, total, others):
         """The results of the epilogue, where a communicator has computed the sum."""
         arguments, results = self.buffers(total, others, in_place=False)
-        self.launch(0, "step_exchange_epilogue", arguments, len(total), [arguments[0], results[0]])
+        self.launch(0, "step_exchange_epilogue", arguments, len(total), [arguments[0], *self.residual_of(arguments)])
         return results
 
     def is_clear(self, round):
@@ -372,23 +434,24 @@ def check_emulated(compiler, folder):
     with tempfile.TemporaryDirectory() as scratch:
         for name, case in SMALL.items():
             rng, ranks = np.random.default_rng(3), EmulatedRanks(compiler, folder / name, case, pathlib.Path(scratch))
+            rounds = 0  # of the exchange
             sizes = [1, case.rows, 2, case.rows // 2, 1, case.rows, case.rows - 1, 3]
-            for round, rows in enumerate(max(1, min(rows, case.rows)) for rows in sizes):
+            for step, rows in enumerate(max(1, min(rows, case.rows)) for rows in sizes):
                 xs, others, linears = random_step(rng, case, rows)
-                in_place = round % 2 == 1 and not case.gathered and not case.epilogue
+                in_place = step % 2 == 1 and not case.gathered and not case.epilogue
                 results = ranks.run(xs, others, in_place, linears=linears)
                 wanted = results_of(case, xs, others)
+                rounds += case.rounds(rows)
                 guards = sum(int((y[rows].view(np.uint8) != 7).sum()) for of_rank in results for y in of_rank)
-                yield (f"{name}, round {round}: {rows} rows{' in place' if in_place else ''}",
+                yield (f"{name}, step {step}: {rows} rows{' in place' if in_place else ''}",
                        guards + sum(count_wrong(y[:rows], w) for of_rank in results for y, w in zip(of_rank, wanted)))
                 if case.epilogue:
                     alone = ranks.run_epilogue(reference(case, xs), others)
-                    yield (f"{name}, round {round}: all ranks and the epilogue have the same bits",
+                    yield (f"{name}, step {step}: all ranks and the epilogue have the same bits",
                            sum(int((y != z).sum()) for of_rank in results for y, z in zip(of_rank, alone)))
-                yield f"{name}, round {round}: buffers of other rounds", int(not ranks.is_clear(round))
-                yield (f"{name}, round {round}: tables",
-                       sum((t.round, t.arrived, t.failed) != (round + 1, 0, 0) or 16 * t.previous_words > ranks.round_bytes for t in ranks.tables))
-            rounds = len(sizes)
+                yield f"{name}, step {step}: buffers of other rounds", int(not ranks.is_clear(rounds - 1))
+                yield (f"{name}, step {step}: tables",
+                       sum((t.round, t.arrived, t.failed) != (rounds, 0, 0) or 16 * t.previous_words > ranks.round_bytes for t in ranks.tables))
             if case.family:
                 yield f"{name}: elements of a linear layer that are -0.0", int(not (xs[0] == 0x8000).any())
                 y, before = ranks.buffers(xs[0], others, in_place=False)[0][0], ranks.exchange[1].copy()
@@ -398,14 +461,15 @@ def check_emulated(compiler, folder):
                 ranks.tables[0].failed = 0
                 yield (f"{name}: rows without peers and after a failure",
                        int((y != xs[0]).sum()) + int((ranks.exchange[1] != before).sum()))
+            if case.family or case.rounds(case.rows) > 1:
                 steps = [random_step(rng, case, int(rng.integers(1, case.rows + 1))) for _ in range(10)]
-                found, rounds = ranks.run_rounds(steps), rounds + len(steps)
-                yield (f"{name}: {len(steps)} rounds that follow each other",
+                found, rounds = ranks.run_steps(steps), rounds + sum(case.rounds(len(step.xs[0])) for step in steps)
+                yield (f"{name}: {len(steps)} steps that follow each other",
                        sum(count_wrong(y[:len(w)], w) for step, of_step in zip(steps, found) for of_rank in of_step
                            for y, w in zip(of_rank, results_of(case, step.xs, step.others))))
-                yield f"{name}: buffers after these rounds", int(not ranks.is_clear(rounds - 1))
-            # The last rank that has something to send does not come.
-            last = (-(-case.gathered // case.columns) if case.gathered else case.ranks) - 1
+                yield f"{name}: buffers after these steps", int(not ranks.is_clear(rounds - 1))
+            # The last rank does not come.
+            last = case.ranks - 1
             for table in ranks.tables:
                 table.timeout_ns = 20 * 10**6
             ranks.run(xs, others, absent=[last], linears=linears)

@@ -10,9 +10,9 @@ import subprocess
 import tempfile
 import threading
 
-from check_collectives import (LARGE, POISON, ROUNDS, SMALL, PeerTable, count_wrong, np, random_bits, random_linear, random_others,
-                               results_of)
-from check_kernels import encode_map, map_of
+from check_collectives import (LARGE, POISON, ROUNDS, SMALL, PeerTable, bits_like, count_wrong, np, random_bits, random_linear,
+                               random_others, results_of)
+from check_kernels import encode_map, map_of, pack_atoms
 
 NODES, REPLAYS = 100, 1000  # rounds of the test with delays
 TIMED, REPEATS = 60, 20
@@ -207,13 +207,17 @@ class Step:
         if case.family:
             self.linears, xs = zip(*ranks.together(multiply))
         self.folder, self.rows, self.wanted = folder, rows, results_of(case, xs, others)
+        self.like = [bits_like(case, wanted) for wanted in self.wanted]
         words = np.zeros(-(-self.wanted[0].nbytes // 4) * 4, np.uint8)
         words[:self.wanted[0].nbytes] = self.wanted[0].reshape(-1).view(np.uint8)
         self.words = self.wanted[0].nbytes // 4  # that the GPU compares
 
         def place(i, rank):
             rank.kernel(folder, "step_exchange")  # no module may be loaded while launches are captured
-            results = [rank.upload(np.full(-(-w.nbytes // 4) * 4, 0xFF, np.uint8)) for w in self.wanted]
+            results = [rank.upload(np.full(-(-like.nbytes // 4) * 4, 0xFF, np.uint8)) for like in self.like]
+            if case.epilogue == "product":
+                given = [rank.upload(array) for array in (xs[i], pack_atoms(others.product), others.weight, others.residual)]
+                return [*given, *results], results, [], rank.upload(words)
             residual = [rank.upload(others.residual)] if others else []
             weight = [rank.upload(others.weight)] if case.epilogue == "norm" else []
             return [rank.upload(xs[i]), results[0], *weight, *results[1:]], results, residual, rank.upload(words)
@@ -238,7 +242,7 @@ class Step:
                     [results[0], wanted, ctypes.c_int64(self.words), rank.wrong, ctypes.c_int64(delay)])
 
     def download(self, i, rank):
-        return [rank.download(result, wanted) for result, wanted in zip(self.places[i][1], self.wanted)]
+        return [rank.download(result, like) for result, like in zip(self.places[i][1], self.like)]
 
 
 def check_results(ranks, folder, cases, rng):

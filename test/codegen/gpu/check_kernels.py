@@ -310,7 +310,8 @@ def check_warpgroups(gpu, folder, rng):
         yield f"swap-AB swiglu of {m} rows", relative_error(from_bf16(results[2]), gate / (1 + np.exp(-gate)) * up), 5e-3
     for family, m, n in (("matvec", 1, 256), ("matvec", 13, 256), ("stream_right", 13, 256), ("stream_left", 35, 256),
                          ("swap_ab_split", 5, 256), ("swap_ab_split", 41, 256),
-                         ("swap_ab_96", 110, 256), ("gemm", 150, 256), ("gemm_272", 150, 272)):
+                         ("swap_ab_96", 110, 256), ("swap_ab_three", 20, 256), ("swap_ab_seven", 61, 528), ("gemm", 150, 256),
+                         ("gemm_272", 150, 272)):
         x, w, b, r = (random_bf16(rng, m, 512), random_bf16(rng, n, 512, scale=0.04), random_bf16(rng, n),
                       random_bf16(rng, m, n))
         results, _ = gpu.launch(folder / family, "residual", [x, pack_atoms(w), b, r], [m, 1, 1, 1, 0, 0])

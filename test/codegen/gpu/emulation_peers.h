@@ -38,6 +38,7 @@ static uint4 poll_words(const void *from) {
   auto word = [&](int i) { return __atomic_load_n(static_cast<const unsigned *>(from) + i, __ATOMIC_RELAXED); };
   return {word(0), word(1), word(2), word(3)};
 }
+static void fence_of_all_gpus() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 template <typename T> static T read_now(const T *p) { return *static_cast<const volatile T *>(p); }
 static unsigned take_ticket(unsigned *tickets) { return (*tickets)++; }
 static bool claim(unsigned *p, unsigned value) { return *p == 0 && (*p = value) != 0; }

@@ -11,9 +11,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 translate() {
   "$bin/inlay-translate" --tile-to-"$kind" --kernels-to="$1" >"$1.log" 2>&1 || { cat "$1.log"; exit 1; }
 }
-# The schedule of tiles of $1 rows, K in $2 blocks, $3 stages.
+# The schedule of tiles of $1 rows, K in $2 blocks, $3 stages, $4 consumers (2). More than two have a multiprocessor alone.
 swap_ab() {
-  echo "#tile.swap_ab<tile_rows = $1, tile_columns = 128, tile_k = 64, consumers = 2, split = $2, slots = 2, stages = $3, shared_bytes = 115712>"
+  consumers=${4:-2}
+  [ "$consumers" -gt 2 ] && slots="slots = 1, shared_bytes = 232448" || slots="slots = 2, shared_bytes = 115712"
+  echo "#tile.swap_ab<tile_rows = $1, tile_columns = $((64 * consumers)), tile_k = 64, consumers = $consumers, split = $2, ${slots%,*}, stages = $3,${slots#*,}>"
 }
 bin=$1 folder=$2 kind=${3:-cubin}
 model() {
@@ -45,3 +47,6 @@ linear gemm "$gemm"
 linear gemm_272 "$gemm" 272
 linear swap_ab_split "$(swap_ab 32 2 2)"
 linear swap_ab_96 "$(swap_ab 96 2 2)"
+# Tiles of 192 and of 448 columns, of which the last one is not full.
+linear swap_ab_three "$(swap_ab 32 4 2 3)"
+linear swap_ab_seven "$(swap_ab 64 2 3 7)" 528

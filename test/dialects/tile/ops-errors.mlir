@@ -346,3 +346,15 @@ tile.program @two_sums(%x: !tile.view<?x8xf32, activation, tokens>)
   // expected-error @+1 {{is the second of its program, which runs in one round of the exchange}}
   %s = tile.receive_sum %x[%c0, %c0] through <ranks = 2, rows = 4> : !tile.view<?x8xf32, activation, tokens> -> tensor<4x8xf32>
 }
+
+// -----
+
+tile.program @sum_in_a_loop(%x: !tile.view<?x8xf32, activation, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  scf.for %i = %c0 to %c1 step %c1 {
+    // expected-error @+1 {{pushes its tile in a loop or a branch; expected a receive_sum that is pushed, or the top level of its program}}
+    %s = tile.receive_sum %x[%i, %c0] through <ranks = 2, rows = 4> : !tile.view<?x8xf32, activation, tokens> -> tensor<4x8xf32>
+  }
+}

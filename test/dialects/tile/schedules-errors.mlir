@@ -41,6 +41,21 @@
 
 // -----
 
+// expected-error @+1 {{has 3 consumers for 64 rows in 2 slots; expected 1, 2, or 3 to 7 for up to 64 rows in one slot}}
+#schedule = #tile.swap_ab<tile_rows = 64, tile_columns = 192, tile_k = 64, consumers = 3, split = 1, slots = 2, stages = 4, shared_bytes = 115712>
+
+// -----
+
+// expected-error @+1 {{has 3 consumers for 64 rows in 1 slots; expected 1, 2, or 4 for up to 64 rows in one slot}}
+#schedule = #tile.swap_ab<tile_rows = 64, tile_columns = 192, tile_k = 128, consumers = 3, split = 1, slots = 1, stages = 4, shared_bytes = 232448>
+
+// -----
+
+// expected-error @+1 {{has consumers of 8, expected 1 to 7}}
+#schedule = #tile.swap_ab<tile_rows = 64, tile_columns = 512, tile_k = 64, consumers = 8, split = 1, slots = 1, stages = 2, shared_bytes = 232448>
+
+// -----
+
 // expected-error @+1 {{has split of 9, expected 1 to 8}}
 #schedule = #tile.swap_ab<tile_rows = 64, tile_columns = 128, tile_k = 64, consumers = 2, split = 9, slots = 2, stages = 4, shared_bytes = 115712>
 

@@ -420,6 +420,16 @@ static void test_plan(const char *bundle) {
   options.distributed_backend = "auto";
   EXPECT(inlay_engine_plan(bundle, &options, &plan, NULL) == INLAY_OK);
   options.distributed_backend = NULL;
+  EXPECT(!options.devices && options.device_count == 0);
+  options.device_count = 1;
+  EXPECT_ERROR(inlay_engine_plan(bundle, &options, &plan, NULL), INLAY_INVALID_ARGUMENT, "devices is NULL");
+  const int32_t devices[] = {0, 0};
+  options.devices = devices;
+  EXPECT_ERROR(inlay_engine_plan(bundle, &options, &plan, NULL), INLAY_INVALID_ARGUMENT, "--device names GPUs, but ");
+  options.device_count = 2;
+  EXPECT_ERROR(inlay_engine_plan(bundle, &options, &plan, NULL), INLAY_INVALID_ARGUMENT, "--device names 2 GPUs, but ");
+  options.devices = NULL;
+  options.device_count = 0;
   options.speculative_model = bundle;
   options.num_speculative_tokens = 2;
   EXPECT(inlay_engine_plan(bundle, &options, &plan, NULL) == INLAY_OK);

@@ -200,6 +200,9 @@ class VllmNames(unittest.TestCase):
                                      {"pipeline_parallel_size": 2}),
                                     (inlay.InvalidArgumentError, "--distributed-timeout is 0", {"distributed_timeout": 0}),
                                     (inlay.InvalidArgumentError, "--distributed-backend is 'mpi'", {"distributed_backend": "mpi"}),
+                                    (inlay.InvalidArgumentError, "--device names 2 GPUs, but .* was compiled for 1 rank", {"devices": [0, 0]}),
+                                    (inlay.InvalidArgumentError, "--device names GPUs, but .* runs on the target cpu", {"devices": [0]}),
+                                    (inlay.InvalidArgumentError, "an index of devices is '0', expected an integer", {"devices": "0"}),
                                     (TypeError, "no option 'typo'", {"typo": 1})]:
             with self.subTest(options), self.assertRaisesRegex(kind, text):
                 LLM(model=BUNDLE, target="cpu", **options)

@@ -4,7 +4,7 @@
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=9000" --mlir-print-op-on-diagnostic=false 2>&1 | FileCheck %s --check-prefix=MANY
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=cpu max-rows=8" | FileCheck %s --check-prefix=APART
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=8 separate-all" | FileCheck %s --check-prefix=APART
-// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=8 separate-sums" --mlir-print-op-on-diagnostic=false -o %t 2>&1 | FileCheck %s --check-prefix=BESIDE
+// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=8 sums-in-halves" --mlir-print-op-on-diagnostic=false -o %t 2>&1 | FileCheck %s --check-prefix=BESIDE
 // RUN: FileCheck %s --check-prefix=APART < %t
 // A sum over ranks takes in what changes its tiles: the residual and, where the norm is split, its parts. Steps whose
 // rows are summed in two hops keep them apart.

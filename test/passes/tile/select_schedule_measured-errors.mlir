@@ -5,7 +5,7 @@
 // RUN: not inlay-opt --tile-select-schedule=tuning=%S/Inputs/measured_malformed.json %s 2>&1 | FileCheck %s --check-prefix=TEXT
 // RUN: not inlay-opt --tile-select-schedule=tuning=%S/Inputs/none.json %s 2>&1 | FileCheck %s --check-prefix=NONE
 // RUN: not inlay-opt --tile-select-schedule=tuning=%S/Inputs/measured_out_of_range.json %s 2>&1 | FileCheck %s --check-prefix=RANGE
-// RANGE: error: {{.*}}measured_out_of_range.json: the entry for swap_ab 64 x 4096 x 4096 bf16, none, store has consumers of 5, expected 1 to 4; measure it again (compiler 'abc' did) or remove it
+// RANGE: error: {{.*}}measured_out_of_range.json: the entry for swap_ab 64 x 4096 x 4096 bf16, none, store has 5 consumers for 64 rows in 2 slots; expected 1, 2, or 3 to 7 for up to 64 rows in one slot; measure it again (compiler 'abc' did) or remove it
 // LARGE: error: {{.*}}measured_too_large.json: the entry for swap_ab 64 x 4096 x 4096 bf16, none, store needs 147968 bytes of shared memory, expected at most 115712; measure it again (compiler 'abc' did) or remove it
 // FIELD: error: {{.*}}: the entry for swap_ab 64 x 4096 x 4096 bf16, none, store has 'rings', which the family does not know
 // TARGET: error: {{.*}}measured_other_target.json: target is 'sm_100a', expected 'sm_90a'

@@ -236,3 +236,60 @@ tile.program @codes(%x: !tile.view<?x256xbf16, activation, tokens>, %w: !tile.vi
   }
   tile.store %acc, %y[%m, %col] : tensor<1x16xf32>, !tile.view<?x64xf32, output, tokens>
 }
+
+// -----
+
+// Steps of several rows load their part in each step along K.
+#s = #tile.stream<blocks = 2, warps = 2, tile_columns = 8, tile_k = 64, stages = 2, tiles = 2, rows = 8, depth = 1,
+                  slots = 2, shared_bytes = 65536>
+tile.program @received(%x: !tile.view<?x256xbf16, activation, tokens>, %w: !tile.view<64x256xbf16, weight>,
+                       %y: !tile.view<?x64xf32, output, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (4, s0 ceildiv 8)> schedule #s {
+  %n = tile.program_id 0
+  %m = tile.program_id 1
+  %c0 = arith.constant 0 : index
+  %c8 = arith.constant 8 : index
+  %c16 = arith.constant 16 : index
+  %c64 = arith.constant 64 : index
+  %c256 = arith.constant 256 : index
+  %col = arith.muli %n, %c16 : index
+  %row = arith.muli %m, %c8 : index
+  %zero = arith.constant dense<0.0> : tensor<8x16xf32>
+  %acc = scf.for %k = %c0 to %c256 step %c64 iter_args(%a = %zero) -> (tensor<8x16xf32>) {
+    // expected-error @+1 {{receives 8 rows in front of a product, expected one: more are loaded in each step along k}}
+    %xt = tile.receive_sum %x[%row, %k] through <ranks = 2, rows = 8> pushed : !tile.view<?x256xbf16, activation, tokens> -> tensor<8x64xbf16>
+    %wt = tile.load %w[%col, %k] : !tile.view<64x256xbf16, weight> -> tensor<16x64xbf16>
+    %d = tile.dot %xt, %wt, %a transpose_rhs : tensor<8x64xbf16>, tensor<16x64xbf16>, tensor<8x16xf32>
+    scf.yield %d : tensor<8x16xf32>
+  }
+  tile.store %acc, %y[%row, %col] : tensor<8x16xf32>, !tile.view<?x64xf32, output, tokens>
+}
+
+// -----
+
+// Rows that one rank has are in memory already.
+#s = #tile.stream<blocks = 2, warps = 2, tile_columns = 8, tile_k = 64, stages = 2, tiles = 2, rows = 8, depth = 1,
+                  slots = 2, shared_bytes = 65536>
+tile.program @stored(%x: !tile.view<?x256xbf16, activation, tokens>, %w: !tile.view<64x256xbf16, weight>,
+                     %y: !tile.view<?x64xf32, output, tokens>, %h: !tile.view<?x256xbf16, output, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (4, s0 ceildiv 8)> schedule #s {
+  %n = tile.program_id 0
+  %m = tile.program_id 1
+  %c0 = arith.constant 0 : index
+  %c8 = arith.constant 8 : index
+  %c16 = arith.constant 16 : index
+  %c64 = arith.constant 64 : index
+  %c256 = arith.constant 256 : index
+  %col = arith.muli %n, %c16 : index
+  %row = arith.muli %m, %c8 : index
+  %zero = arith.constant dense<0.0> : tensor<8x16xf32>
+  %acc = scf.for %k = %c0 to %c256 step %c64 iter_args(%a = %zero) -> (tensor<8x16xf32>) {
+    %xt = tile.load %x[%row, %k] : !tile.view<?x256xbf16, activation, tokens> -> tensor<8x64xbf16>
+    // expected-error @+1 {{stores in the loop over k; expected that only sums over ranks are stored there}}
+    tile.store %xt, %h[%row, %k] : tensor<8x64xbf16>, !tile.view<?x256xbf16, output, tokens>
+    %wt = tile.load %w[%col, %k] : !tile.view<64x256xbf16, weight> -> tensor<16x64xbf16>
+    %d = tile.dot %xt, %wt, %a transpose_rhs : tensor<8x64xbf16>, tensor<16x64xbf16>, tensor<8x16xf32>
+    scf.yield %d : tensor<8x16xf32>
+  }
+  tile.store %acc, %y[%row, %col] : tensor<8x16xf32>, !tile.view<?x64xf32, output, tokens>
+}

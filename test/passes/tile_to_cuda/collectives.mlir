@@ -39,10 +39,19 @@ tile.program @many_rows(%x: !x, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s
 // CHECK-LABEL: cuda.kernel @gather(
 // CHECK-SAME: %[[X:[a-z0-9]+]]: !cuda.ptr<f32, global>
 // CHECK: %[[ROWS:[a-z0-9]+]] = cuda.size 3
-// CHECK: cuda.call "all_gather<4>" from "peers.h"(%{{.*}}, %[[X]], %{{.*}}, %[[ROWS]], %c64{{.*}}, %c201
+// CHECK: cuda.call "all_gather<4>" from "all_gather.h"(%{{.*}}, %[[X]], %{{.*}}, %[[ROWS]], %c64{{.*}}, %c201{{.*}}, %c4
 tile.program @gather(%x: !tile.view<?x64xf32, activation, logit_rows>, %y: !tile.view<?x201xf32, output, logit_rows>)
     grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
   tile.collective all_gather %x, %y through <ranks = 4, rows = 4> : !tile.view<?x64xf32, activation, logit_rows>, !tile.view<?x201xf32, output, logit_rows>
+}
+
+// A rank has 1 MiB of a row of four ranks' logits in each buffer, so 8 rows go in a round.
+// CHECK-LABEL: cuda.kernel @gather_in_rounds(
+// CHECK-SAME: threads = 512
+// CHECK: cuda.call "all_gather<4>" from "all_gather.h"({{.*}}, %c65536{{.*}}, %c262144{{.*}}, %c8)
+tile.program @gather_in_rounds(%x: !tile.view<?x65536xf32, activation, logit_rows>, %y: !tile.view<?x262144xf32, output, logit_rows>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (132)> {
+  tile.collective all_gather %x, %y through <ranks = 4, rows = 256> : !tile.view<?x65536xf32, activation, logit_rows>, !tile.view<?x262144xf32, output, logit_rows>
 }
 
 // Without an exchange no kernel is compiled.
