@@ -109,13 +109,13 @@ absl::Status ModelRanks::OpenRank(std::shared_ptr<const Bundle> bundle, const En
     status = absl::Status(status.code(), fmt::format("rank {}: {}", processes_->rank(), std::string(status.message())));
   if (status = processes_->Agree(status); !status.ok())
     return status;
-  if (status = CheckEqual(*processes_,
-                          {{"the target (--target)", first().target_name()},
-                           {"--distributed-backend", options.distributed_backend},
-                           {"--distributed-timeout", fmt::format("{} s", options.distributed_timeout)},
-                           {"--nccl", fmt::format("'{}'", options.nccl)},
-                           {"--deterministic", options.deterministic ? "set" : "not set"},
-                           {"the list of GPUs (--device, CUDA_VISIBLE_DEVICES)", first().is_cpu() ? "" : gpus_->Addresses()}});
+  if (status = CheckEqual(*processes_, {{"the target (--target)", first().target_name()},
+                                        {"--distributed-backend", options.distributed_backend},
+                                        {"--distributed-timeout", fmt::format("{} s", options.distributed_timeout)},
+                                        {"--nccl", fmt::format("'{}'", options.nccl)},
+                                        {"--deterministic", options.deterministic ? "set" : "not set"},
+                                        {"the list of GPUs (--device, CUDA_VISIBLE_DEVICES)",
+                                         first().is_cpu() ? "" : gpus_->Addresses()}});
       !status.ok())
     return status;
   if (status = ChooseExchange(bundle->path(), options); !status.ok())

@@ -220,9 +220,8 @@ void PrintTable(const std::vector<std::vector<std::string>> &rows) {
 
 // How many launches of an entry run so in halves.
 size_t LaunchesOf(const ordered_json &entry, plan::Halves halves) {
-  return static_cast<size_t>(std::ranges::count_if(entry["launches"], [&](const ordered_json &launch) {
-    return launch["halves"] == plan::EnumNameHalves(halves);
-  }));
+  return static_cast<size_t>(std::ranges::count_if(
+      entry["launches"], [&](const ordered_json &launch) { return launch["halves"] == plan::EnumNameHalves(halves); }));
 }
 
 void PrintText(const ordered_json &bundle) {
@@ -254,9 +253,10 @@ void PrintText(const ordered_json &bundle) {
     PrintTable(rows);
     for (const ordered_json &entry : target["entries"])
       if (entry["halves_rows"] > 0)
-        fmt::print("  {}: in steps of at least {} tokens, {} launches run in two halves of the rows, and {} beside them\n",
-                   entry["name"].get<std::string>(), entry["halves_rows"].get<uint32_t>(),
-                   LaunchesOf(entry, plan::Halves_Main), LaunchesOf(entry, plan::Halves_Side));
+        fmt::print(
+            "  {}: in steps of at least {} tokens, {} launches run in two halves of the rows, and {} beside them\n",
+            entry["name"].get<std::string>(), entry["halves_rows"].get<uint32_t>(),
+            LaunchesOf(entry, plan::Halves_Main), LaunchesOf(entry, plan::Halves_Side));
     // Shows a column only if at least one kernel of the target has the value.
     rows = {{"kernel", "launches"}};
     std::vector<const char *> facts;
