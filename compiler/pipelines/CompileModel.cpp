@@ -170,6 +170,8 @@ private:
       return absl::InvalidArgumentError(
           fmt::format("--max-num-batched-tokens is {}, expected at least --max-num-seqs ({})",
                       limits.maxNumBatchedTokens, limits.maxNumSeqs));
+    if (absl::Status status = checkHalves(isForGpu); !status.ok())
+      return status;
     OwningOpRef<ModuleOp> model = hf::importHuggingFace(context, config);
     progress(fmt::format("imported {} in {:.1f} s; --max-model-len {} --max-num-seqs {} --max-num-batched-tokens {}",
                          request.modelDirectory, secondsSince(begin), limits.maxModelLen, limits.maxNumSeqs,
@@ -214,6 +216,25 @@ private:
     plan::FinishPlanBuffer(fb, buildPlan(fb, *model, config, *groupTables, targets));
     bundle.plan.assign(reinterpret_cast<const char *>(fb.GetBufferPointer()), fb.GetSize());
     return write(*checkpoint, std::move(kernels), begin);
+  }
+
+  /// Checks the option --overlap-collectives.
+  absl::Status checkHalves(bool isForGpu) const {
+    if (request.halvesRows == 0)
+      return absl::OkStatus();
+    if (request.halvesRows < kLeastHalvesRows)
+      return absl::InvalidArgumentError(
+          fmt::format("--overlap-collectives is {} rows, expected at least {}", request.halvesRows, kLeastHalvesRows));
+    if (!isForGpu || request.parallel.tensor < 2)
+      return absl::InvalidArgumentError(fmt::format(
+          "--overlap-collectives is for --tensor-parallel-size 2 or more on GPUs, found {} on {}; leave it out",
+          request.parallel.tensor, fmt::join(request.targets, ", ")));
+    if (request.halvesRows > limits.maxNumBatchedTokens)
+      return absl::InvalidArgumentError(
+          fmt::format("--overlap-collectives is {} rows, but a step has at most {}; lower it or raise "
+                      "--max-num-batched-tokens",
+                      request.halvesRows, limits.maxNumBatchedTokens));
+    return absl::OkStatus();
   }
 
   /// Makes `model` the programs of all stages, each that of several ranks.
@@ -307,8 +328,9 @@ private:
     auto begin = Clock::now();
     // The cpu multiplies floats all the same, so that it quantizes activations only if asked.
     bool quantizesActivations = target != "cpu" || request.activations == "dynamic";
-    FailureOr<OwningOpRef<ModuleOp>> tiles = lowerToTile(model, target, limits, entries, sourceType, without,
-                                                         request.tuning, request.library, quantizesActivations);
+    FailureOr<OwningOpRef<ModuleOp>> tiles =
+        lowerToTile(model, target, limits, entries, sourceType, without, request.tuning, request.library,
+                    quantizesActivations, request.halvesRows);
     if (failed(tiles))
       return diagnostics.failure("lowering to tile programs");
     CompiledTarget result{std::move(*tiles), {}, {}, {}, {}};

@@ -78,7 +78,7 @@ static void mergePrograms(ModuleOp source, ModuleOp destination, tile::UniquePro
 FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef target, const StepLimits &limits,
                                                     ArrayRef<EntryPoint> entries, StringRef sourceType,
                                                     const Ablation &without, StringRef tuning, LibraryUse library,
-                                                    bool quantizesActivations) {
+                                                    bool quantizesActivations, int64_t halvesRows) {
   MLIRContext *context = model.getContext();
   OwningOpRef<ModuleOp> shared(model.clone());
   if (target != "cpu") {
@@ -137,7 +137,14 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
     groups.separateNorms = without.normPrologues;
     groups.separateSums = without.sumPrologues;
     groups.separateAll = without.fusion;
+    const bool hasHalves = target != "cpu" && !entry.decode && halvesRows > 0 && halvesRows <= entry.maxTokens;
+    groups.sumsInHalves = hasHalves;
     passes.addPass(createFormGroupsPass(groups));
+    if (hasHalves) {
+      OverlapCollectivesPassOptions overlap;
+      overlap.leastRows = halvesRows;
+      passes.addNestedPass<func::FuncOp>(createOverlapCollectivesPass(overlap));
+    }
     passes.addNestedPass<func::FuncOp>(createPlanBuffersPass());
     if (target != "cpu")
       passes.addNestedPass<func::FuncOp>(createPushSumsPass());

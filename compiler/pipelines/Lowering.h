@@ -57,13 +57,15 @@ std::string entryName(const EntryPoint &entry, mlir::ModuleOp module, int64_t st
 /// Runs the target's passes on a copy of `model`, which a frontend imported. The result holds the weights, the tile
 /// programs and a tile.entry for each entry point. On a GPU, `tuning` gives the measured schedules of programs
 /// (tile-select-schedule), and `library` says which products a library computes. `quantizesActivations`: steps with
-/// prompts do so where the weights say how (llm-quantize-activations). With a `sourceType` (f32, bf16, f16)
+/// prompts do so where the weights say how (llm-quantize-activations). `halvesRows`: on a GPU, mixed steps of at least
+/// so many rows run in two halves, sums over ranks beside the other half (llm-overlap-collectives); 0: none do. With a
+/// `sourceType` (f32, bf16, f16)
 /// the result also has programs that pack weights from sources of that type. Emits remarks that say which ops were
 /// fused and which were not. Emits a diagnostic on failure.
 mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
 lowerToTile(mlir::ModuleOp model, llvm::StringRef target, const StepLimits &limits, llvm::ArrayRef<EntryPoint> entries,
             llvm::StringRef sourceType = "", const Ablation &without = {}, llvm::StringRef tuning = "",
-            LibraryUse library = LibraryUse::Never, bool quantizesActivations = false);
+            LibraryUse library = LibraryUse::Never, bool quantizesActivations = false, int64_t halvesRows = 0);
 
 } // namespace inlay
 

@@ -2,6 +2,7 @@
 
 #include "compiler/pipelines/PlanBuilder.h"
 
+#include "dialects/llm/Halves.h"
 #include "dialects/llm/Llm.h"
 #include "dialects/llm/Stages.h"
 #include "dialects/tile/Tile.h"
@@ -383,11 +384,13 @@ public:
     std::vector<uint32_t> buckets(point.graphBuckets.begin(), point.graphBuckets.end());
     std::vector<plan::Transfer> receives = transfersOf(entry, llm::kReceivesAttr),
                                 sends = transfersOf(entry, llm::kSendsAttr);
+    auto halves = llm::HalvesOfSteps::of(entry);
     return plan::CreateEntryDirect(
         fb, entry.getSymName().str().c_str(), point.decode ? plan::EntryKind_Decode : plan::EntryKind_Mixed,
         point.maxTokens, point.maxSequences, entry.getQueryTileRows(), entry.getWorkspaceBytes(), &buckets,
         section(tile::Section::Model), section(tile::Section::Penalties), section(tile::Section::Sampling), stage,
-        &receives, &sends, section(tile::Section::Gather), section(tile::Section::PartSampling));
+        &receives, &sends, section(tile::Section::Gather), section(tile::Section::PartSampling), halves.leastRows,
+        halves.multiple);
   }
 
   /// The launch that packs weight `index` (null if no program packs it), and the element type that it reads.
@@ -516,7 +519,15 @@ private:
         maps.push_back(plan::CreateTensorMapDirect(fb, map.getArgument(), *type, &dims, &strides, &box,
                                                    map.getSwizzle(), map.getL2Promotion()));
       }
-    return plan::CreateLaunchDirect(fb, index, &arguments, &*grid, &maps, launch.getOrigin().str().c_str());
+    static_assert(static_cast<int>(llm::Halves::Main) == plan::Halves_Main &&
+                  static_cast<int>(llm::Halves::Side) == plan::Halves_Side);
+    llm::Halves halves = llm::getHalves(launch);
+    // The kernel of a sum takes any number of blocks.
+    std::vector<plan::Count> halfGrid;
+    if (halves == llm::Halves::Side)
+      halfGrid.emplace_back(plan::Extent_One, 1, std::min(grid->front().multiplier(), llm::kSumBlocksBeside));
+    return plan::CreateLaunchDirect(fb, index, &arguments, &*grid, &maps, launch.getOrigin().str().c_str(),
+                                    static_cast<plan::Halves>(halves), halfGrid.empty() ? nullptr : &halfGrid);
   }
 };
 

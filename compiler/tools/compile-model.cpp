@@ -103,6 +103,10 @@ int main(int argc, char **argv) {
                  "faster) or always (all that it supports, for measurements). The bundle then needs libcublasLt.so and "
                  "a second copy of those weights")
       ->transform(CLI::CheckedTransformer(uses));
+  app.add_flag("--overlap-collectives{" + std::to_string(inlay::kDefaultHalvesRows) + "}", request.halvesRows,
+               "Run steps of prompts in two halves of their rows, so that GPUs sum one half over the ranks while they "
+               "compute the other one. --overlap-collectives=ROWS: in steps of at least so many rows (default " +
+                   std::to_string(inlay::kDefaultHalvesRows) + ")");
   app.add_option(
       "--cpu", request.cpu,
       "LLVM name of the CPU for the cpu target, for example x86-64-v3 or skylake-avx512 (default: this machine's)");

@@ -32,7 +32,7 @@ public:
   GroupFormer(func::FuncOp function, const FormGroupsPassOptions &options)
       : function(function), isGpu(options.target != "cpu"), maxRows(options.maxRows),
         separateNorms(options.separateNorms || options.separateAll), separateSums(options.separateSums),
-        separateAll(options.separateAll) {}
+        sumsInHalves(options.sumsInHalves), separateAll(options.separateAll) {}
 
   /// Fails after an error if what was formed cannot be ordered.
   LogicalResult run() {
@@ -40,7 +40,7 @@ public:
     if (isGpu && !separateNorms && splitsNorms())
       splitNorms(
           function, [&](LinearOp linear) { return takesPartsOfNorms(linear); },
-          [&](AllReduceOp sum) { return sumRefusal(sum, maxRows).empty(); });
+          [&](AllReduceOp sum) { return whySumIsApart(sum).empty(); });
     for (Operation &op : body.without_terminator())
       if (auto fusion = dyn_cast<FusionInterface>(op); fusion && fusion.isAnchor())
         growAround(&op);
@@ -62,7 +62,7 @@ private:
   func::FuncOp function;
   bool isGpu;
   int64_t maxRows;
-  bool separateNorms, separateSums, separateAll;
+  bool separateNorms, separateSums, sumsInHalves, separateAll;
   std::vector<std::unique_ptr<Group>> groups;
   DenseMap<Operation *, Group *> groupOf;
 
@@ -225,7 +225,8 @@ private:
     std::optional<NormedSum> rows = norm && linear ? normedSumOf(norm) : std::nullopt;
     if (!rows || !isGpu || groupOf.count(rows->add) || groupOf.count(rows->sum))
       return;
-    std::string reason = separateSums ? "the option separate-sums keeps it apart"
+    std::string reason = sumsInHalves   ? besideOtherHalf
+                         : separateSums ? "the option separate-sums keeps it apart"
                          : group.family != "matvec"
                              ? "the family " + group.family + " stages no rows before its product"
                              : llm::prologueRefusal(*rows, norm, linear, maxRows);
@@ -360,9 +361,16 @@ private:
           take(group, joined);
   }
 
+  static constexpr const char *besideOtherHalf = "it runs beside kernels of the other half of the rows";
+
+  /// Why ops that follow `sum` do not join its kernel; empty if they do.
+  std::string whySumIsApart(AllReduceOp sum) {
+    return sumsInHalves ? std::string(besideOtherHalf) : sumRefusal(sum, maxRows);
+  }
+
   /// What changes tiles of a sum over ranks, in the kernel that sums them.
   void growSum(AllReduceOp sum, Group &group) {
-    std::string reason = sumRefusal(sum, maxRows);
+    std::string reason = whySumIsApart(sum);
     for (Operation *op = sum->getNextNode(); op; op = op->getNextNode()) {
       if (!reads(op, group) || groupOf.count(op) || !isOfTiles(op) || waitsForOthers(op, sum, group.ops))
         continue;
@@ -451,7 +459,8 @@ struct FormGroupsPass : inlay::impl::FormGroupsPassBase<FormGroupsPass> {
 
   void runOnOperation() override {
     for (auto function : getOperation().getOps<func::FuncOp>())
-      if (failed(GroupFormer(function, {target, maxRows, separateNorms, separateSums, separateAll}).run()))
+      if (failed(
+              GroupFormer(function, {target, maxRows, separateNorms, separateSums, sumsInHalves, separateAll}).run()))
         return signalPassFailure();
   }
 };

@@ -71,6 +71,19 @@ def FuseProjectionsPass : Pass<"llm-fuse-projections", "::mlir::ModuleOp"> {
   let options = [Option<"tileColumns", "tile-columns", "int64_t", "1", "columns of the narrowest tile of a product, in which rope rotates pairs of one head">];
 }
 
+def OverlapCollectivesPass : Pass<"llm-overlap-collectives", "::mlir::func::FuncOp"> {
+  let summary = "Lets sums over ranks run beside products of the other half of the rows.";
+  let description = [{
+    In steps of at least `least-rows` rows, groups run once for each half of the rows (`llm.halves`), where each of their
+    rows depends on the same row of other values: "side" for an `llm.all_reduce` alone, which runs beside "main" groups
+    of the other half. These are the groups between two that run for all rows, if there is a sum among them. Attention
+    runs for all rows, because rows of the second half read keys of the first one; so do groups of rows whose logits are
+    wanted, and sums that other ops follow in their kernel. The function says which steps run in halves
+    (`llm.halves_of_steps`). Remarks say which groups do. For GPU targets, after `llm-form-groups` with `sums-in-halves`.
+  }];
+  let options = [Option<"leastRows", "least-rows", "int64_t", "1024", "rows of the smallest step that runs in halves">];
+}
+
 def SelectLibraryPass : Pass<"llm-select-library", "::mlir::ModuleOp"> {
   let summary = "Selects cuBLASLt for matrix products where it was measured to be faster.";
   let description = [{
@@ -126,6 +139,7 @@ def FormGroupsPass : Pass<"llm-form-groups", "::mlir::ModuleOp"> {
     Option<"maxRows", "max-rows", "int64_t", "16", "maximum rows of the step">,
     Option<"separateNorms", "separate-norms", "bool", "false", "Norms become kernels of their own, to see what that costs">,
     Option<"separateSums", "separate-sums", "bool", "false", "Sums over ranks join no product, to see what that costs">,
+    Option<"sumsInHalves", "sums-in-halves", "bool", "false", "Sums over ranks join no product, and no ops join them, so that they can run beside the other half of the rows">,
     Option<"separateAll", "separate-all", "bool", "false", "Each op becomes a kernel of its own">];
   let dependentDialects = ["::inlay::tile::TileDialect"];
 }

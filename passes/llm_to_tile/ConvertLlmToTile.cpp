@@ -1,5 +1,6 @@
 //===- ConvertLlmToTile.cpp - each group a program, each step its launches -===//
 
+#include "dialects/llm/Halves.h"
 #include "dialects/llm/RowScales.h"
 #include "dialects/llm/Stages.h"
 #include "dialects/tile/UniquePrograms.h"
@@ -151,6 +152,8 @@ private:
                                       step.queryTileRows, bytes.getInt());
     if (failed(addTransfers(function, list)))
       return failure();
+    if (auto halves = function->getAttr(HalvesOfSteps::attributeName))
+      list->setAttr(HalvesOfSteps::attributeName, halves);
     builder.setInsertionPointToStart(&list.getBody().emplaceBlock());
     Value logits;
     for (GroupOp group : function.getOps<GroupOp>()) {
@@ -170,6 +173,7 @@ private:
         return failure();
       tile::LaunchOp op = launch(builder, symbols, program, programName(group.getName(), entry), b.getLaunchArguments(),
                                  section, describe(group));
+      setHalves(op, getHalves(group));
       if (DictionaryAttr scales = rowScalesOf(group, op.getArguments(), builder))
         op->setAttr(kRowScalesAttr, scales);
     }

@@ -2,10 +2,12 @@
 //
 // Linear scan over the groups of a step in order: a buffer lives from the group
 // that writes it to the last one that reads it. Free ranges are reused first
-// fit, which for a chain of layers is as good as optimal.
+// fit, which for a chain of layers is as good as optimal. Where groups run in
+// two halves of the rows, a buffer lives until the second half has been read.
 //
 //===----------------------------------------------------------------------===//
 
+#include "dialects/llm/Halves.h"
 #include "dialects/llm/Stages.h"
 #include "passes/llm_to_tile/Passes.h"
 #include "passes/llm_to_tile/Placement.h"
@@ -69,6 +71,30 @@ static unsigned lastUse(Value value, const DenseMap<Operation *, unsigned> &orde
       user = user->getParentOp();
     if (user)
       last = std::max(last, order.lookup(user));
+  }
+  return last;
+}
+
+/// For each op of the block by its position: the last group that may begin before the op has ended. In steps of two
+/// halves, groups that stand one after the other and are "main" run for the first half and then for the second one. So
+/// do the "side" groups after them, which run beside "main" groups. What is whole runs after all before it.
+static SmallVector<unsigned> lastBeside(Block &body) {
+  SmallVector<Halves> halves;
+  for (Operation &op : body)
+    halves.push_back(getHalves(&op));
+  auto skip = [&](unsigned from, Halves which) {
+    while (from < halves.size() && halves[from] == which)
+      ++from;
+    return from;
+  };
+  SmallVector<unsigned> last;
+  for (unsigned i = 0; i < halves.size(); ++i) {
+    unsigned end = i + 1;
+    if (halves[i] == Halves::Main)
+      end = skip(skip(i, Halves::Main), Halves::Side);
+    else if (halves[i] == Halves::Side)
+      end = skip(skip(i, Halves::Side), Halves::Main);
+    last.push_back(end - 1);
   }
   return last;
 }
@@ -153,6 +179,12 @@ struct PlanBuffersPass : inlay::impl::PlanBuffersPassBase<PlanBuffersPass> {
     DenseMap<Operation *, unsigned> order;
     for (auto [i, op] : llvm::enumerate(function.getBody().front()))
       order[&op] = i;
+    SmallVector<unsigned> beside = lastBeside(function.getBody().front());
+    // The last group that may begin before all of `value` has been written and read.
+    auto liveUntil = [&](Value value) {
+      Operation *producer = value.getDefiningOp();
+      return beside[std::max(lastUse(value, order), producer ? order.lookup(producer) : 0)];
+    };
     Workspace workspace(alignment);
     RowKinds kinds;
     Builder builder(&getContext());
@@ -160,7 +192,7 @@ struct PlanBuffersPass : inlay::impl::PlanBuffersPassBase<PlanBuffersPass> {
     // Rows that a stage receives are there before its first group.
     for (BlockArgument argument : function.getArguments())
       if (auto type = dyn_cast<RankedTensorType>(argument.getType()); type && type.getRank() == 2) {
-        int64_t offset = workspace.allocate(entry->maxTokens * rowBytes(type), lastUse(argument, order));
+        int64_t offset = workspace.allocate(entry->maxTokens * rowBytes(type), liveUntil(argument));
         function.setArgAttr(argument.getArgNumber(), Placement::argumentName,
                             Placement::workspace(builder, offset, type.getDimSize(1), 0, /*logitRows=*/false));
       }
@@ -186,7 +218,7 @@ struct PlanBuffersPass : inlay::impl::PlanBuffersPassBase<PlanBuffersPass> {
         }
         if (Value residual = overwrittenResidual(group, i, order)) {
           places[i] = Placement::attributeOf(residual);
-          workspace.extend(Placement::of(residual).offset, lastUse(result, order));
+          workspace.extend(Placement::of(residual).offset, liveUntil(result));
           continue;
         }
         int64_t rows = kinds.hasLogitRows(result) ? entry->maxSequences : entry->maxTokens;
@@ -196,12 +228,12 @@ struct PlanBuffersPass : inlay::impl::PlanBuffersPassBase<PlanBuffersPass> {
         unsigned last = 0;
         for (unsigned sibling : siblings) {
           columns += cast<RankedTensorType>(group.getResult(sibling).getType()).getDimSize(1);
-          last = std::max(last, lastUse(group.getResult(sibling), order));
+          last = std::max(last, liveUntil(group.getResult(sibling)));
         }
         if (siblings.empty()) {
           siblings.push_back(i);
           columns = bufferColumns(group->getResult(i));
-          last = lastUse(result, order);
+          last = liveUntil(result);
         }
         int64_t bytes = rows * columns * type.getElementTypeBitWidth() / 8;
         int64_t offset = workspace.allocate(bytes, last);

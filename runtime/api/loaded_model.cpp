@@ -311,12 +311,12 @@ void *LoadedModel::AddressOf(const plan::Argument &argument, const StepBuffers &
 
 absl::Status LoadedModel::PrepareEntries() {
   using Launches = flatbuffers::Vector<flatbuffers::Offset<plan::Launch>>;
-  auto prepare = [&](const StepBuffers &buffers, std::span<const Launches *const> parts) {
+  auto prepare = [&](const StepBuffers &buffers, std::span<const Launches *const> parts, const HalvesOfSteps &halves) {
     std::vector<BoundLaunch> bound;
     for (const Launches *part : parts)
       if (part)
         for (const plan::Launch *launch : *part) {
-          BoundLaunch one{launch, {}, page_bytes_ * static_cast<uint64_t>(memory_.total_pages)};
+          BoundLaunch one{launch, {}, page_bytes_ * static_cast<uint64_t>(memory_.total_pages), halves};
           for (const plan::Argument *argument : *launch->arguments())
             one.arguments.push_back(AddressOf(*argument, buffers));
           bound.push_back(std::move(one));
@@ -336,14 +336,15 @@ absl::Status LoadedModel::PrepareEntries() {
           {&lists.sampling, {entry->sampling()}},
           {&lists.sampling_with_penalties, {entry->penalties(), entry->sampling()}}};
       for (const auto &[list, parts] : all) {
-        absl::StatusOr<LaunchList> prepared = prepare(buffers_[slot], parts);
+        absl::StatusOr<LaunchList> prepared = prepare(buffers_[slot], parts, HalvesOf(*entry));
         if (!prepared.ok())
           return prepared.status();
         *list = *prepared;
       }
       if (!entry->part_sampling() || entry->part_sampling()->size() == 0)
         continue;
-      absl::StatusOr<LaunchList> parts = prepare(buffers_[slot], std::array{entry->launches(), entry->part_sampling()});
+      absl::StatusOr<LaunchList> parts =
+          prepare(buffers_[slot], std::array{entry->launches(), entry->part_sampling()}, HalvesOf(*entry));
       if (!parts.ok())
         return parts.status();
       lists.parts = *parts;

@@ -2,6 +2,7 @@
 #include "runtime/bundle/recipe.h"
 #include "runtime/bundle/stages.h"
 #include "runtime/bundle/step_capacity.h"
+#include "runtime/bundle/verify_halves.h"
 #include "runtime/bundle/verify_kernel.h"
 #include "runtime/bundle/verify_launch.h"
 #include "runtime/bundle/verify_model.h"
@@ -235,6 +236,8 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Plan &plan) {
       if (absl::Status status = VerifyPushes(*launches, target); !status.ok())
         return status;
     }
+    if (absl::Status status = VerifyHalves(*entry, target); !status.ok())
+      return status;
   }
   return VerifyStageEntries(target, model);
 }

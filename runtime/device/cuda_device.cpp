@@ -8,6 +8,7 @@
 #include "runtime/device/cuda_memory.h"
 #include "runtime/device/cuda_ranks.h"
 #include "runtime/device/cuda_rounds.h"
+#include "runtime/device/cuda_side_stream.h"
 #include "runtime/device/cuda_upload.h"
 #include "runtime/support/files.h"
 
@@ -23,7 +24,7 @@ using namespace cuda_driver;
 class CudaDevice : public CudaMemory {
 public:
   CudaDevice(const Api &api, int threads, const std::string &cublaslt, const DeviceRank &rank)
-      : CudaMemory(api, rank), pool_(threads), cublaslt_path_(cublaslt) {}
+      : CudaMemory(api, rank), pool_(threads), side_(api), cublaslt_path_(cublaslt) {}
 
   ~CudaDevice() override {
     if (!context_ || IsStuck())
@@ -55,6 +56,7 @@ public:
     for (Event event : {arrived_, launched_})
       if (event)
         api_.EventDestroy(event);
+    side_.Close();
     for (Stream stream : {stream_, uploads_, downloads_})
       if (stream)
         api_.StreamDestroy(stream);
@@ -169,9 +171,10 @@ public:
 
   absl::Status Synchronize() override {
     api_.ContextSetCurrent(context_);
-    for (Stream stream : {stream_, uploads_, downloads_})
-      if (absl::Status status = Check(api_.StreamSynchronize(stream), "running kernels"); !status.ok())
-        return status;
+    for (Stream stream : {stream_, side_.stream(), uploads_, downloads_})
+      if (stream)
+        if (absl::Status status = Check(api_.StreamSynchronize(stream), "running kernels"); !status.ok())
+          return status;
     return absl::OkStatus();
   }
 
@@ -237,17 +240,24 @@ public:
 
   absl::StatusOr<LaunchList> Prepare(std::span<const BoundLaunch> launches) override {
     List list;
+    std::vector<plan::Halves> halves;
+    // Where ranks share a GPU, kernels that wait for each other start together, on one stream. All ranks have the same
+    // rounds, so steps are whole on the others, too.
+    const bool may_halve = !SharesGpus(rank_.devices);
     for (const BoundLaunch &bound : launches) {
-      Prepared prepared{bound, {}};
-      if (bound.launch->tensor_maps())
-        for (const plan::TensorMap *map : *bound.launch->tensor_maps()) {
-          absl::StatusOr<TensorMap> encoded = Encode(*map, bound);
-          if (!encoded.ok())
-            return encoded.status();
-          prepared.maps.push_back(*encoded);
-        }
-      list.launches.push_back(std::move(prepared));
+      absl::StatusOr<Prepared> prepared = PrepareRows(bound, /*first_row=*/0);
+      if (!prepared.ok())
+        return prepared.status();
+      list.launches.push_back(*std::move(prepared));
+      halves.push_back(may_halve && bound.halves.least_rows > 0 ? bound.launch->halves() : plan::Halves_Whole);
+      if (halves.back() != plan::Halves_Whole)
+        list.halves = bound.halves;
     }
+    list.whole = WholeParts(halves.size());
+    list.in_halves = PartsInHalves(halves);
+    if (list.halves.least_rows > 0)
+      if (absl::Status status = Check(side_.Open(stream_), "making a stream"); !status.ok())
+        return status;
     lists_.push_back(std::move(list));
     return static_cast<LaunchList>(lists_.size() - 1);
   }
@@ -290,7 +300,7 @@ public:
         [&](Stream stream, const PackedRange &range, Pointer sources) {
           StepSizes sizes{};
           sizes[plan::Extent_Tokens] = static_cast<int32_t>(range.rows);
-          return Enqueue({{range.launch, {reinterpret_cast<void *>(sources), range.to}, 0}, {}}, sizes, stream,
+          return Enqueue({{range.launch, {reinterpret_cast<void *>(sources), range.to}}, {}}, sizes, stream,
                          /*may_start_early=*/false);
         },
         pool_);
@@ -305,7 +315,19 @@ private:
   };
   struct List {
     std::vector<Prepared> launches;
+    std::vector<LaunchPart> whole, in_halves; // the order of the launches
+    HalvesOfSteps halves;                     // steps of the second order
     std::map<StepSizes, GraphExec> graphs;
+
+    std::span<const LaunchPart> PartsOf(const StepSizes &sizes) const {
+      return halves.Has(sizes[plan::Extent_Tokens]) ? in_halves : whole;
+    }
+    StepSizes SizesOf(const LaunchPart &part, StepSizes sizes) const {
+      const int32_t rows = sizes[plan::Extent_Tokens], first = halves.FirstRows(rows);
+      if (part.rows != LaunchPart::kAll)
+        sizes[plan::Extent_Tokens] = part.rows == LaunchPart::kFirst ? first : rows - first;
+      return sizes;
+    }
   };
   struct LoadedKernel {
     Function function; // null: `product` or NCCL alone computes it
@@ -334,14 +356,17 @@ private:
   // several.
   void CountRounds(const List &list, const StepSizes &sizes) {
     std::vector<const plan::Launch *> exchanging;
-    for (const Prepared &prepared : list.launches)
-      if (const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
-          loaded.exchanges && !IsEmpty(GridOf(*prepared.bound.launch, sizes))) {
-        const int32_t rows = std::max(sizes[loaded.collective->rows()], 0);
-        exchanging.insert(exchanging.end(),
-                          RoundsOf(*loaded.collective, rank_.gpus->ranks_of_stage(), static_cast<uint64_t>(rows)),
-                          prepared.bound.launch);
-      }
+    for (const LaunchPart &part : list.PartsOf(sizes)) {
+      const plan::Launch *launch = list.launches[part.launch].bound.launch;
+      const LoadedKernel &loaded = functions_[launch->kernel()];
+      const StepSizes of_part = list.SizesOf(part, sizes);
+      if (!loaded.exchanges || IsEmpty(GridOf(*launch, of_part, part.rows != LaunchPart::kAll)))
+        continue;
+      const int32_t rows = std::max(of_part[loaded.collective->rows()], 0);
+      exchanging.insert(exchanging.end(),
+                        RoundsOf(*loaded.collective, rank_.gpus->ranks_of_stage(), static_cast<uint64_t>(rows)),
+                        launch);
+    }
     rounds_.Add(std::move(exchanging));
   }
 
@@ -388,7 +413,27 @@ private:
                     fmt::join(found, ", "), fmt::join(expected, ", ")));
   }
 
-  absl::StatusOr<TensorMap> Encode(const plan::TensorMap &map, const BoundLaunch &bound) const {
+  // Prepares a launch for the rows of the step from `first_row` on.
+  absl::StatusOr<Prepared> PrepareRows(const BoundLaunch &bound, int32_t first_row) const {
+    Prepared prepared{bound, {}};
+    const auto *views = functions_[bound.launch->kernel()].kernel->views();
+    for (size_t i = 0; first_row > 0 && i < bound.arguments.size(); ++i)
+      prepared.bound.arguments[i] =
+          static_cast<std::byte *>(bound.arguments[i]) + BytesBefore(*views->Get(static_cast<uint32_t>(i)), first_row);
+    if (bound.launch->tensor_maps())
+      for (const plan::TensorMap *map : *bound.launch->tensor_maps()) {
+        const uint64_t before = first_row > 0 ? BytesBefore(*views->Get(map->argument()), first_row) : 0;
+        absl::StatusOr<TensorMap> encoded = Encode(*map, prepared.bound, before);
+        if (!encoded.ok())
+          return encoded.status();
+        prepared.maps.push_back(*encoded);
+      }
+    return prepared;
+  }
+
+  // Encodes a map of an argument, of which the launch has left out the first `before` bytes: rows of the last
+  // dimension.
+  absl::StatusOr<TensorMap> Encode(const plan::TensorMap &map, const BoundLaunch &bound, uint64_t before) const {
     // CUtensorMapDataType and CUtensorMapSwizzle of cuda.h.
     int type = map.type() == plan::DataType_BF16 ? 9 : map.type() == plan::DataType_F16 ? 6 : 7;
     auto log2_of = [](uint32_t bytes, uint32_t unit) {
@@ -402,6 +447,8 @@ private:
     plan::BufferKind kind = bound.launch->arguments()->Get(map.argument())->kind();
     if (kind == plan::BufferKind_KeyCache || kind == plan::BufferKind_ValueCache)
       dims.back() = std::min(dims.back(), bound.cache_bytes / map.strides()->Get(map.strides()->size() - 1));
+    if (before > 0)
+      dims.back() -= before / map.strides()->Get(map.strides()->size() - 1);
     TensorMap encoded;
     absl::Status status = Check(
         api_.TensorMapEncodeTiled(&encoded, type, map.dims()->size(), bound.arguments[map.argument()], dims.data(),
@@ -418,18 +465,47 @@ private:
   // launches may start early. If another rank of this process has the same GPU, none does: while a kernel waits for
   // that rank, the launch after it would hold the multiprocessors that the other rank needs.
   absl::Status Enqueue(const List &list, const StepSizes &sizes) {
+    absl::Status status = EnqueueParts(list, sizes);
+    // Also after an error, so that the end of the main stream is that of both.
+    status.Update(Check(side_.Join(), "ordering two streams"));
+    return status;
+  }
+
+  absl::Status EnqueueParts(const List &list, const StepSizes &sizes) {
     const bool is_shared = SharesContext();
     bool may_start_early = false;
-    for (const Prepared &prepared : list.launches) {
-      if (absl::Status status = Meet(prepared, sizes); !status.ok())
+    for (const LaunchPart &part : list.PartsOf(sizes)) {
+      bool is_ordered = false;
+      if (absl::Status status = Check(side_.Before(part, is_ordered), "ordering two streams"); !status.ok())
         return status;
-      if (absl::Status status = Enqueue(prepared, sizes, stream_, may_start_early); !status.ok())
+      // A launch starts early only behind another one, not behind events.
+      may_start_early = may_start_early && !is_ordered;
+      if (absl::Status status = Meet(list.launches[part.launch], sizes); !status.ok())
+        return status;
+      if (absl::Status status = Enqueue(list, part, sizes, part.is_beside ? side_.stream() : stream_, may_start_early);
+          !status.ok())
+        return status;
+      if (absl::Status status = Check(side_.After(part), "ordering two streams"); !status.ok())
         return status;
       // NCCL's part of a step may end with copies, which a kernel cannot start before the end of.
-      const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
-      may_start_early = !is_shared && (!loaded.UsesNccl() || loaded.function);
+      const LoadedKernel &loaded = functions_[list.launches[part.launch].bound.launch->kernel()];
+      may_start_early = !is_shared && !part.is_beside && (!loaded.UsesNccl() || loaded.function);
     }
     return absl::OkStatus();
+  }
+
+  // Enqueues a launch for all rows or for a half of them.
+  absl::Status Enqueue(const List &list, const LaunchPart &part, const StepSizes &sizes, Stream stream,
+                       bool may_start_early) {
+    const Prepared &whole = list.launches[part.launch];
+    if (part.rows == LaunchPart::kAll)
+      return Enqueue(whole, sizes, stream, may_start_early);
+    const StepSizes of_half = list.SizesOf(part, sizes);
+    if (part.rows == LaunchPart::kFirst)
+      return Enqueue(whole, of_half, stream, may_start_early, /*is_half=*/true);
+    absl::StatusOr<Prepared> second =
+        PrepareRows(whole.bound, sizes[plan::Extent_Tokens] - of_half[plan::Extent_Tokens]);
+    return second.ok() ? Enqueue(*second, of_half, stream, may_start_early, /*is_half=*/true) : second.status();
   }
 
   // Captures the launches that `enqueue` makes on stream_ as a graph.
@@ -455,10 +531,10 @@ private:
   // Implements INLAY_DEBUG=sync-launches and graph-launches: waits for each kernel, so that an error names the kernel
   // that caused it.
   absl::Status RunOneByOne(const List &list, const StepSizes &sizes) {
-    for (const Prepared &prepared : list.launches) {
-      if (absl::Status status = Meet(prepared, sizes); !status.ok())
+    for (const LaunchPart &part : list.PartsOf(sizes)) {
+      if (absl::Status status = Meet(list.launches[part.launch], sizes); !status.ok())
         return status;
-      auto enqueue = [&] { return Enqueue(prepared, sizes, stream_, /*may_start_early=*/false); };
+      auto enqueue = [&] { return Enqueue(list, part, sizes, stream_, /*may_start_early=*/false); };
       absl::Status status = absl::OkStatus();
       if (debug_.graph_launches) {
         absl::StatusOr<GraphExec> graph = Capture(enqueue);
@@ -474,24 +550,25 @@ private:
           status = Check(api_.StreamSynchronize(stream_), "running it");
       }
       if (!status.ok())
-        return absl::InternalError(fmt::format("{}: {}",
-                                               functions_[prepared.bound.launch->kernel()].kernel->name()->str(),
-                                               std::string(status.message())));
+        return absl::InternalError(
+            fmt::format("{}: {}", functions_[list.launches[part.launch].bound.launch->kernel()].kernel->name()->str(),
+                        std::string(status.message())));
     }
     return absl::OkStatus();
   }
 
-  absl::Status Enqueue(const Prepared &prepared, const StepSizes &sizes, Stream stream, bool may_start_early) {
+  absl::Status Enqueue(const Prepared &prepared, const StepSizes &sizes, Stream stream, bool may_start_early,
+                       bool is_half = false) {
     const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
-    std::array<uint32_t, 3> grid = GridOf(*prepared.bound.launch, sizes);
+    std::array<uint32_t, 3> grid = GridOf(*prepared.bound.launch, sizes, is_half);
     if (IsEmpty(grid))
       return absl::OkStatus();
     if (loaded.product)
       return loaded.product->Launch(prepared.bound.arguments, sizes[loaded.kernel->body_as_LibraryProduct()->rows()],
                                     stream);
     if (loaded.UsesNccl()) {
-      absl::Status status =
-          rank_.gpus->Run(rank_.index, *loaded.collective, prepared.bound.arguments, sizes[loaded.collective->rows()]);
+      absl::Status status = rank_.gpus->Run(rank_.index, *loaded.collective, prepared.bound.arguments,
+                                            sizes[loaded.collective->rows()], stream);
       if (!status.ok() || !loaded.function)
         return status;
       may_start_early = false;
@@ -534,6 +611,7 @@ private:
 
   ThreadPool pool_;
   cuda_driver::DeviceHandle device_ = 0;
+  CudaSideStream side_;        // for sums beside launches of the other half of a step
   Stream downloads_ = nullptr; // its results are downloaded while the next step runs
   Event launched_ = nullptr;
   std::array<Event, kMaxEvents> events_{};

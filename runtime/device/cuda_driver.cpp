@@ -40,6 +40,7 @@ absl::StatusOr<const Api *> LoadDriver() {
     find(loaded.MemsetAsync, "cuMemsetD8Async");
     find(loaded.MemsetWordsAsync, "cuMemsetD32Async");
     find(loaded.StreamCreate, "cuStreamCreate");
+    find(loaded.StreamCreateWithPriority, "cuStreamCreateWithPriority");
     find(loaded.StreamDestroy, "cuStreamDestroy_v2");
     find(loaded.StreamSynchronize, "cuStreamSynchronize");
     find(loaded.StreamQuery, "cuStreamQuery");

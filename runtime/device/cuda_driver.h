@@ -134,6 +134,7 @@ struct Api {
   Result (*MemsetAsync)(Pointer, unsigned char, size_t, Stream);
   Result (*MemsetWordsAsync)(Pointer, unsigned value, size_t words, Stream);
   Result (*StreamCreate)(Stream *, unsigned);
+  Result (*StreamCreateWithPriority)(Stream *, unsigned, int priority); // 0 is that of other streams, -1 a higher one
   Result (*StreamDestroy)(Stream);
   Result (*StreamSynchronize)(Stream);
   Result (*StreamQuery)(Stream); // 0, kNotReady or the error of what runs

@@ -180,7 +180,7 @@ std::string CudaRanks::Describe() const {
 }
 
 absl::Status CudaRanks::Run(uint32_t rank, const plan::Collective &collective, std::span<void *const> arguments,
-                            int32_t rows) {
+                            int32_t rows, Stream stream) {
   const uint64_t element = ElementSize(collective.type()), columns = collective.columns();
   const auto count = static_cast<uint64_t>(std::max(rows, 0));
   if (count == 0)
@@ -189,7 +189,8 @@ absl::Status CudaRanks::Run(uint32_t rank, const plan::Collective &collective, s
   const uint32_t in_stage = rank % of_stage_;
   if (collective.op() == plan::CollectiveOp_AllReduce) {
     void *to = arguments[collective.epilogue() ? 0 : 1]; // an epilogue reads the sum where its rows were
-    return nccl.AllReduce(in_stage, arguments[0], to, count * columns, collective.type());
+    return nccl.AllReduce(in_stage, arguments[0], to, count * columns, collective.type(),
+                          stream ? stream : gpus_[rank].stream);
   }
   const uint64_t row_bytes = columns * element, result_bytes = ResultColumns(collective, of_stage_) * element;
   if (absl::Status status =

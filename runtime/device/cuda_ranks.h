@@ -73,7 +73,9 @@ public:
   cuda_driver::Pointer table(uint32_t rank) const { return tables_[rank]; }
   // Before a kernel that waits for other ranks: CudaSharedLaunches::Meet() if the rank shares its context.
   absl::Status Meet(uint32_t rank) { return shared_ ? shared_->Meet(rank) : absl::OkStatus(); }
-  absl::Status Run(uint32_t rank, const plan::Collective &collective, std::span<void *const> arguments, int32_t rows);
+  // A sum may run on another stream of the rank than Open() got; null: that one.
+  absl::Status Run(uint32_t rank, const plan::Collective &collective, std::span<void *const> arguments, int32_t rows,
+                   cuda_driver::Stream stream = nullptr);
   // To the stages before and after that of the rank; null if there is one stage.
   StageLink *link(uint32_t rank) const { return stages_ ? stages_->link(rank) : nullptr; }
 

@@ -6,10 +6,11 @@
 
 namespace inlay {
 
-std::array<uint32_t, 3> GridOf(const plan::Launch &launch, const StepSizes &sizes) {
+std::array<uint32_t, 3> GridOf(const plan::Launch &launch, const StepSizes &sizes, bool is_half) {
   std::array<uint32_t, 3> grid{1, 1, 1};
-  for (uint32_t i = 0; i < launch.grid()->size(); ++i) {
-    const plan::Count &count = *launch.grid()->Get(i);
+  const auto &counts = is_half && launch.half_grid() ? *launch.half_grid() : *launch.grid();
+  for (uint32_t i = 0; i < counts.size(); ++i) {
+    const plan::Count &count = *counts.Get(i);
     auto extent = static_cast<size_t>(count.extent());
     uint64_t size = extent < sizes.size() ? static_cast<uint64_t>(std::max(sizes[extent], 0)) : 1;
     grid[i] = static_cast<uint32_t>((size + count.divisor() - 1) / count.divisor() * count.multiplier());

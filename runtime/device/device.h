@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/bundle/bundle.h"
+#include "runtime/bundle/halves.h"
 #include "runtime/bundle/recipe.h"
 #include "runtime/bundle/step_capacity.h"
 #include "runtime/bundle/weight_loader.h"
@@ -26,7 +27,8 @@ namespace inlay {
 struct BoundLaunch {
   const plan::Launch *launch = nullptr;
   std::vector<void *> arguments;
-  uint64_t cache_bytes = 0; // of a layer's keys, and of its values
+  uint64_t cache_bytes = 0;  // of a layer's keys, and of its values
+  HalvesOfSteps halves = {}; // steps in which it runs in halves on a GPU, if launch->halves() says so
 };
 
 // Identifies a list of launches that the device has prepared: kernels were found and tensor maps encoded.
@@ -104,8 +106,8 @@ struct DeviceRank {
 absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view target, int threads,
                                                    const std::string &cublaslt = {}, const DeviceRank &rank = {});
 
-// Returns the number of blocks of a launch in each dimension, for a step of these sizes.
-std::array<uint32_t, 3> GridOf(const plan::Launch &launch, const StepSizes &sizes);
+// Returns the number of blocks of a launch in each dimension, for a step of these sizes, or for a half of it.
+std::array<uint32_t, 3> GridOf(const plan::Launch &launch, const StepSizes &sizes, bool is_half = false);
 
 } // namespace inlay
 

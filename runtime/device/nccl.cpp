@@ -234,9 +234,10 @@ public:
     return status;
   }
 
-  absl::Status AllReduce(uint32_t rank, const void *from, void *to, uint64_t elements, plan::DataType type) override {
+  absl::Status AllReduce(uint32_t rank, const void *from, void *to, uint64_t elements, plan::DataType type,
+                         cuda_driver::Stream stream) override {
     return Enqueue(rank, "all_reduce", [&](Handle handle) {
-      return api_.all_reduce(from, to, elements, TypeOf(type), kSum, handle, gpus_[rank].stream);
+      return api_.all_reduce(from, to, elements, TypeOf(type), kSum, handle, stream);
     });
   }
 

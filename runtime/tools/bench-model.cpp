@@ -2,6 +2,7 @@
 // measures the time of each kernel.
 #include "fmt/format.h"
 #include "runtime/bundle/bundle.h"
+#include "runtime/bundle/halves.h"
 #include "runtime/bundle/stages.h"
 #include "runtime/device/kernel_trace.h"
 #include "runtime/device/read_bandwidth.h"
@@ -166,18 +167,29 @@ absl::StatusOr<Profiler> OpenProfiler(const Flags &flags, const Bundle &bundle, 
   return first_error;
 }
 
-// The launches of an entry point in the order in which a greedy step without penalties runs them. `uses_nccl`:
-// collective operations are traced with names of NCCL.
-std::vector<PlannedLaunch> PlannedLaunches(const plan::Target &target, const plan::Entry &entry, bool uses_nccl) {
+// The launches of an entry point in the order in which a greedy step of so many tokens without penalties enqueues them.
+// `uses_nccl`: collective operations are traced with names of NCCL.
+std::vector<PlannedLaunch> PlannedLaunches(const plan::Target &target, const plan::Entry &entry, bool uses_nccl,
+                                           int32_t tokens) {
   std::vector<PlannedLaunch> planned;
+  auto add = [&](const plan::Launch &launch, double rows) {
+    const plan::Kernel &kernel = *target.kernels()->Get(launch.kernel());
+    planned.push_back(
+        {kernel.name()->str(), launch.origin() ? launch.origin()->str() : std::string(),
+         kernel.body_type() == plan::KernelBody_LibraryProduct || (uses_nccl && kernel.body_as_Collective()), rows});
+  };
+  std::vector<plan::Halves> halves;
+  for (uint32_t i = 0; entry.launches() && i < entry.launches()->size(); ++i)
+    halves.push_back(entry.launches()->Get(i)->halves());
+  const HalvesOfSteps steps = HalvesOf(entry);
+  const double first = steps.Has(tokens) ? static_cast<double>(steps.FirstRows(tokens)) / tokens : 1;
+  const double rows_of[] = {1, first, 1 - first}; // by LaunchPart::Rows
+  for (const LaunchPart &part : steps.Has(tokens) ? PartsInHalves(halves) : WholeParts(halves.size()))
+    add(*entry.launches()->Get(static_cast<uint32_t>(part.launch)), rows_of[part.rows]);
   const bool has_parts = entry.part_sampling() && entry.part_sampling()->size() > 0;
-  for (const auto *part : {entry.launches(), has_parts ? entry.part_sampling() : entry.sampling()})
-    if (part)
-      for (const plan::Launch *launch : *part)
-        planned.push_back({target.kernels()->Get(launch->kernel())->name()->str(),
-                           launch->origin() ? launch->origin()->str() : std::string(),
-                           target.kernels()->Get(launch->kernel())->body_type() == plan::KernelBody_LibraryProduct ||
-                               (uses_nccl && target.kernels()->Get(launch->kernel())->body_as_Collective())});
+  if (const auto *sampling = has_parts ? entry.part_sampling() : entry.sampling())
+    for (const plan::Launch *launch : *sampling)
+      add(*launch, 1);
   return planned;
 }
 
@@ -227,6 +239,11 @@ absl::StatusOr<std::string> Profile(const Flags &flags, const Bundle &bundle, co
   else
     return of_rank.status();
 
+  StepShape shape;
+  shape.tokens = test.is_prompt ? static_cast<double>(test.batch) * test.tokens : test.batch;
+  shape.sequences = shape.logit_rows = test.batch;
+  shape.context = run->mean_context;
+  shape.is_prompt = test.is_prompt;
   const plan::Target &target = *bundle.target(stats.target);
   const uint32_t stage = flags.profile_rank / RanksOfStage(bundle.plan());
   std::vector<PlannedLaunch> planned;
@@ -235,8 +252,8 @@ absl::StatusOr<std::string> Profile(const Flags &flags, const Bundle &bundle, co
   for (const plan::Entry *entry : *target.entries()) {
     if (entry->stage() != stage)
       continue;
-    std::vector<PlannedLaunch> candidate =
-        PlannedLaunches(target, *entry, stats.distributed.find("NCCL") != std::string::npos);
+    std::vector<PlannedLaunch> candidate = PlannedLaunches(
+        target, *entry, stats.distributed.find("NCCL") != std::string::npos, static_cast<int32_t>(shape.tokens));
     std::vector<KernelRecord> candidate_records = NameByPlan(*records, candidate);
     std::vector<StepRange> found = FindSteps(candidate_records, candidate);
     if (found.size() > steps.size()) {
@@ -249,11 +266,6 @@ absl::StatusOr<std::string> Profile(const Flags &flags, const Bundle &bundle, co
     return absl::InternalError(fmt::format("{}: --profile traced {} kernels, {} of them during the measurement, but "
                                            "found no complete step of an entry point",
                                            test.name(), all, records->size()));
-  StepShape shape;
-  shape.tokens = test.is_prompt ? static_cast<double>(test.batch) * test.tokens : test.batch;
-  shape.sequences = shape.logit_rows = test.batch;
-  shape.context = run->mean_context;
-  shape.is_prompt = test.is_prompt;
   nlohmann::json manifest = nlohmann::json::parse(bundle.manifest(), nullptr, /*allow_exceptions=*/false);
   StepProfile profile = Summarize(named, steps, planned, TrafficOf(manifest, stats.target), shape);
   report = ProfileJson(profile, profiler.read, untraced_ms);

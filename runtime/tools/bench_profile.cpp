@@ -172,7 +172,19 @@ StepProfile Summarize(std::span<const KernelRecord> records, std::span<const Ste
   if (steps.empty())
     return profile;
   std::map<std::string, std::string> origins;
+  struct Amounts {
+    double launches = 0, bytes = 0, flops = 0;
+  };
+  std::map<std::string, Amounts> amounts; // of the planned launches of a kernel
   for (const PlannedLaunch &launch : planned) {
+    if (auto known = traffic.find(launch.kernel); known != traffic.end()) {
+      StepShape part = shape;
+      part.tokens *= launch.rows;
+      Amounts &sum = amounts[launch.kernel];
+      sum.launches += 1;
+      sum.bytes += BytesOf(known->second, part);
+      sum.flops += FlopsOf(known->second, part);
+    }
     std::string &origin = origins[launch.kernel], one = WithoutNumbers(launch.origin);
     if (("; " + origin + "; ").find("; " + one + "; ") == std::string::npos)
       origin += (origin.empty() ? "" : "; ") + one;
@@ -209,9 +221,9 @@ StepProfile Summarize(std::span<const KernelRecord> records, std::span<const Ste
     last_end = ended;
   }
   for (KernelRow &row : profile.rows) {
-    if (auto known = traffic.find(row.kernel); known != traffic.end()) {
-      row.bytes = BytesOf(known->second, shape) * row.launches;
-      row.flops = FlopsOf(known->second, shape) * row.launches;
+    if (auto known = amounts.find(row.kernel); known != amounts.end()) {
+      row.bytes = known->second.bytes / known->second.launches * row.launches;
+      row.flops = known->second.flops / known->second.launches * row.launches;
     }
     profile.kernels_us += row.us;
     profile.gaps_us += row.gap_us;

@@ -22,6 +22,7 @@ struct PlannedLaunch {
   std::string kernel;
   std::string origin;      // "layers.3.mlp: rms_norm, gate_up, silu"
   bool is_library = false; // launched by cuBLASLt or NCCL: the traced name is the library's
+  double rows = 1;         // share of the step's rows; less for a step in halves
 };
 
 // The records of the rank, of all that the `ranks` ranks of this process have made. Each rank has a device of its own:

@@ -37,6 +37,7 @@ ordered_json ToJson(const Launches *launches, const plan::Target &target) {
                         {"multiplier", count->multiplier()}});
       list.push_back({{"kernel", target.kernels()->Get(launch->kernel())->name()->str()},
                       {"origin", launch->origin() ? launch->origin()->str() : ""},
+                      {"halves", plan::EnumNameHalves(launch->halves())},
                       {"grid", std::move(grid)}});
     }
   return list;
@@ -94,6 +95,8 @@ ordered_json ToJson(const plan::Target &target, const json &kernel_facts, uint32
                        {"query_tile_rows", entry->query_tile_rows()},
                        {"workspace_bytes", entry->workspace_bytes()},
                        {"graph_buckets", std::move(buckets)},
+                       {"halves_rows", entry->halves_rows()},
+                       {"half_multiple", entry->half_multiple()},
                        {"receives", ToJson(entry->receives())},
                        {"sends", ToJson(entry->sends())},
                        {"launches", ToJson(entry->launches(), target)},
@@ -215,6 +218,12 @@ void PrintTable(const std::vector<std::vector<std::string>> &rows) {
   }
 }
 
+// How many launches of an entry run so in halves.
+size_t LaunchesOf(const ordered_json &entry, plan::Halves halves) {
+  return static_cast<size_t>(std::ranges::count_if(
+      entry["launches"], [&](const ordered_json &launch) { return launch["halves"] == plan::EnumNameHalves(halves); }));
+}
+
 void PrintText(const ordered_json &bundle) {
   fmt::print("{}\n", Styled(stdout, "1", bundle["path"].get<std::string>()));
   fmt::print("  format {}, compiler {}, weights: {}\n", bundle["format_version"].get<int>(),
@@ -242,6 +251,12 @@ void PrintText(const ordered_json &bundle) {
            Dump(entry["query_tile_rows"]), fmt::format("{} + {}", entry["launches"].size(), entry["sampling"].size()),
            HumanBytes(entry["workspace_bytes"].get<uint64_t>()), fmt::to_string(entry["graph_buckets"].size())});
     PrintTable(rows);
+    for (const ordered_json &entry : target["entries"])
+      if (entry["halves_rows"] > 0)
+        fmt::print(
+            "  {}: in steps of at least {} tokens, {} launches run in two halves of the rows, and {} beside them\n",
+            entry["name"].get<std::string>(), entry["halves_rows"].get<uint32_t>(),
+            LaunchesOf(entry, plan::Halves_Main), LaunchesOf(entry, plan::Halves_Side));
     // Shows a column only if at least one kernel of the target has the value.
     rows = {{"kernel", "launches"}};
     std::vector<const char *> facts;

@@ -12,6 +12,8 @@
 //   FAKE_NO_EXPORT=1   memory cannot be shared with other processes
 //   FAKE_STUCK=1       what GPU 1 is given never ends; 1:kernel: from its first kernel on. Nor does what waits for it
 //                      with an event
+//   FAKE_LATE=NAME     kernels with this in their name run late: when other work follows on their stream, or something
+//                      waits for that or for an event behind them
 //   FAKE_FAILED=1:0:R  GPU 1 has waited for rank 0 in vain in round R of the exchange
 #include "fake_driver.h"
 
@@ -117,6 +119,11 @@ bool NeverEnds(Handle handle) {
   for (int gpu = 0; gpu < kMaxGpus; ++gpu)
     never |= (Get(handle).waits_for >> gpu & 1) != 0 && IsStuck(gpu);
   return never;
+}
+
+void RunLateBefore(Handles &event) {
+  if (event.stream)
+    RunLate(*event.stream, event.before);
 }
 
 enum class Reach { kYes, kNo, kBroken };
@@ -353,12 +360,12 @@ Result cuMemHostUnregister(void *memory) {
   return pinned.erase(memory) == 1 ? kOk : kInvalidValue;
 }
 Result cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t bytes, Handle stream) {
-  Result result = CheckStream(stream);
+  Result result = CheckWork(stream);
   return result ? result : Copy(to, reinterpret_cast<Pointer>(from), bytes);
 }
 // A copy of 8 bytes from byte 12 of a table of 104 bytes is that of the failure of a rank (PeerTable).
 Result cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t bytes, Handle stream) {
-  Result result = CheckStream(stream);
+  Result result = CheckWork(stream);
   result = result ? result : Copy(reinterpret_cast<Pointer>(to), from, bytes);
   constexpr size_t kTableBytes = 104, kFailureAt = 12, kFailureBytes = 8;
   const char *failure = std::getenv("FAKE_FAILED");
@@ -379,7 +386,7 @@ Result cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t bytes, Handle stream)
   return kOk;
 }
 Result cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t bytes, Handle stream) {
-  Result result = CheckStream(stream);
+  Result result = CheckWork(stream);
   return result ? result : Copy(to, from, bytes);
 }
 // CUDA_MEMCPY2D, of which the fields for copies to the device are used.
@@ -397,7 +404,7 @@ struct RowsCopy {
   size_t to_pitch, bytes, rows;
 };
 Result cuMemcpy2DAsync_v2(const RowsCopy *given, Handle stream) {
-  if (Result result = CheckStream(stream))
+  if (Result result = CheckWork(stream))
     return result;
   constexpr int kHostMemory = 1;
   fake::Enqueue([copy = *given] {
@@ -410,7 +417,7 @@ Result cuMemcpy2DAsync_v2(const RowsCopy *given, Handle stream) {
   return kOk;
 }
 Result cuMemsetD8Async(Pointer memory, unsigned char value, size_t bytes, Handle stream) {
-  if (Result result = CheckStream(stream))
+  if (Result result = CheckWork(stream))
     return result;
   Reach reach = ReachOf(memory);
   if (reach == Reach::kYes)
@@ -418,12 +425,13 @@ Result cuMemsetD8Async(Pointer memory, unsigned char value, size_t bytes, Handle
   return reach == Reach::kNo ? kIllegalAddress : kOk;
 }
 Result cuMemsetD32Async(Pointer memory, unsigned value, size_t words, Handle stream) {
-  if (Result result = CheckStream(stream))
+  if (Result result = CheckWork(stream))
     return result;
   std::fill_n(reinterpret_cast<unsigned *>(memory), words, value);
   return kOk;
 }
 Result cuStreamCreate(Handle *stream, unsigned) { return MakeHandle(stream); }
+Result cuStreamCreateWithPriority(Handle *stream, unsigned, int) { return MakeHandle(stream); }
 Result cuStreamDestroy_v2(Handle stream) { return FreeHandle(stream); }
 // An event of another GPU that was not recorded would not be waited for. That of another rank is waited for only after
 // its thread has recorded it.
@@ -432,12 +440,19 @@ Result cuStreamWaitEvent(Handle stream, Handle event, unsigned) {
     return result;
   if (GpuOf(stream) != GpuOf(event) && !Get(event).is_recorded)
     return kInvalidHandle;
+  RunLateBefore(Get(event));
   if (NeverEnds(event))
     Get(stream).waits_for |= Get(event).waits_for | 1u << GpuOf(event);
   return kOk;
 }
-Result cuStreamSynchronize(Handle) { return kOk; }
-Result cuStreamQuery(Handle stream) { return NeverEnds(stream) ? kNotReady : kOk; }
+Result cuStreamSynchronize(Handle stream) {
+  RunLate(Get(stream));
+  return kOk;
+}
+Result cuStreamQuery(Handle stream) {
+  RunLate(Get(stream));
+  return NeverEnds(stream) ? kNotReady : kOk;
+}
 Result cuEventCreate(Handle *event, unsigned) { return MakeHandle(event); }
 Result cuEventDestroy_v2(Handle event) {
   shared_events -= Get(event).is_shared;
@@ -475,10 +490,19 @@ Result cuEventRecord(Handle event, Handle stream) {
   if (Result result = CheckStream(stream); result || GpuOf(event) != GpuOf(stream))
     return result ? result : kInvalidHandle;
   Get(event).waits_for = Get(stream).waits_for.load();
+  std::lock_guard lock(Get(stream).running);
+  Get(event).stream = &Get(stream);
+  Get(event).before = Get(stream).has_run + Get(stream).late.size();
   Get(event).is_recorded = true;
   return kOk;
 }
-Result cuEventSynchronize(Handle) { return kOk; }
-Result cuEventQuery(Handle event) { return NeverEnds(event) ? kNotReady : kOk; }
+Result cuEventSynchronize(Handle event) {
+  RunLateBefore(Get(event));
+  return kOk;
+}
+Result cuEventQuery(Handle event) {
+  RunLateBefore(Get(event));
+  return NeverEnds(event) ? kNotReady : kOk;
+}
 }
 // NOLINTEND(readability-identifier-naming)

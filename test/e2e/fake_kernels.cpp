@@ -144,6 +144,8 @@ const Kernel *FindKernel(const std::string &name, int device) {
   return FindIn(device, 0, name);
 }
 
+const std::string &NameOf(const Kernel &kernel) { return kernel.name; }
+
 void SetParameters(Launch &launch, void **parameters) {
   for (const int *bytes = launch.kernel->parameter_bytes; *bytes; ++bytes, ++parameters) {
     const auto *value = static_cast<const std::byte *>(*parameters);

@@ -29,6 +29,8 @@ bool HasKernels();
 // kernels run at the same time as those of the others. If two threads launch on one device, it gets another copy.
 const Kernel *FindKernel(const std::string &name, int device);
 
+const std::string &NameOf(const Kernel &kernel);
+
 // Copies the values that `parameters` point to.
 void SetParameters(Launch &launch, void **parameters);
 

@@ -200,7 +200,8 @@ void RunCollectives(const std::vector<Operation> &operations) {
   }
 }
 
-Result Enqueue(const Operation &operation) {
+// `name` is that of FAKE_LATE.
+Result Enqueue(const Operation &operation, void *stream = nullptr, std::string_view name = {}) {
   if (operation.type != kBytes && operation.type != kFloat32 && operation.type != kBFloat16)
     return kInvalidArgument;
   if (groups > 0) {
@@ -208,7 +209,7 @@ Result Enqueue(const Operation &operation) {
     return kOk;
   }
   auto *run = operation.peer < 0 ? RunCollectives : RunMessages;
-  fake::Enqueue([run, operation] { run({operation}); });
+  fake::Enqueue([run, operation] { run({operation}); }, stream, name);
   return kOk;
 }
 
@@ -272,20 +273,22 @@ Result ncclGroupEnd() {
     grouped.clear();
   return kOk;
 }
-Result ncclAllReduce(const void *from, void *to, size_t count, int type, int op, Communicator *communicator, void *) {
-  return op != 0 ? kInvalidArgument : Enqueue({communicator, from, to, count * (type == kFloat32 ? 4 : 2), type});
+Result ncclAllReduce(const void *from, void *to, size_t count, int type, int op, Communicator *communicator,
+                     void *stream) {
+  return op != 0 ? kInvalidArgument
+                 : Enqueue({communicator, from, to, count * (type == kFloat32 ? 4 : 2), type}, stream, "all_reduce");
 }
-Result ncclAllGather(const void *from, void *to, size_t count, int type, Communicator *communicator, void *) {
-  return type != kBytes ? kInvalidArgument : Enqueue({communicator, from, to, count, type});
+Result ncclAllGather(const void *from, void *to, size_t count, int type, Communicator *communicator, void *stream) {
+  return type != kBytes ? kInvalidArgument : Enqueue({communicator, from, to, count, type}, stream);
 }
 // The ranks of messages are those of all GPUs.
 Result ncclSend(const void *from, size_t count, int type, int peer, Communicator *communicator, void *stream) {
   fake::WaitFor(stream, peer);
-  return type != kBytes ? kInvalidArgument : Enqueue({communicator, from, nullptr, count, type, peer});
+  return type != kBytes ? kInvalidArgument : Enqueue({communicator, from, nullptr, count, type, peer}, stream);
 }
 Result ncclRecv(void *to, size_t count, int type, int peer, Communicator *communicator, void *stream) {
   fake::WaitFor(stream, peer);
-  return type != kBytes ? kInvalidArgument : Enqueue({communicator, nullptr, to, count, type, peer});
+  return type != kBytes ? kInvalidArgument : Enqueue({communicator, nullptr, to, count, type, peer}, stream);
 }
 }
 // NOLINTEND(readability-identifier-naming)

@@ -20,10 +20,15 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
 import emulation  # noqa: E402
 from gpu_check import correctness  # noqa: E402
 
-FLAGS = ("--target", "sm_90a", "--dtype", "bfloat16", "--max-num-seqs", 4, "--max-num-batched-tokens", 64, "-q")
+FLAGS = ("--target", "sm_90a", "--dtype", "bfloat16", "--max-num-seqs", 4, "-q")
+ROWS = ("--max-num-batched-tokens", 64)
 STARTS, STEPS = (0, 9, 17), 4
-# Ranks of each stage, stages, and the operations of NCCL that check its connections.
-DIVISIONS = {"two ranks": (2, 1, 4), "two stages": (1, 2, 2), "two stages of two ranks": (2, 2, 12)}
+# Ranks of each stage, stages, the operations of NCCL that check its connections, and options of compile-model.
+HALVES, HALVES_ROWS, HALF_MULTIPLE = "two ranks in halves", 32, 16
+DIVISIONS = {"two ranks": (2, 1, 4, ROWS), "two stages": (1, 2, 2, ROWS), "two stages of two ranks": (2, 2, 12, ROWS),
+             HALVES: (2, 1, 4, ("--max-num-batched-tokens", 512, f"--overlap-collectives={HALVES_ROWS}"))}
+# Sums over ranks run when something waits for them.
+LATE = {"FAKE_LATE": "all_reduce"}
 ONE_GPU = {"FAKE_GPUS": "1"}
 # How each of them runs: the division, what exchanges values, options of run-model and environment variables.
 RUNS = [
@@ -38,6 +43,10 @@ RUNS = [
     ("two ranks", "peer memory", ("-dev", "0,0"), ONE_GPU),
     ("two stages", "peer memory", ("--device", "0,0"), ONE_GPU),
     ("two stages of two ranks", "peer memory", ("--device", "1,1,0,0"), {"FAKE_GPUS": "2"}),
+    (HALVES, "peer memory", ("--device", "0,0"), ONE_GPU),
+    (HALVES, "peer memory", ("--distributed-backend", "peer"), {}),
+    (HALVES, "peer memory", ("--distributed-backend", "peer"), LATE),
+    (HALVES, "NCCL 2.28.9", ("--distributed-backend", "nccl"), LATE),
 ]
 # The same with a process for each rank.
 RUNS_OF_PROCESSES = [
@@ -82,17 +91,25 @@ class Machine:
 def compare(t: tools.Tools, machine: Machine, model: pathlib.Path, bundle: pathlib.Path, library: pathlib.Path, division: str, way: str,
             flags: tuple, environment: dict, mpirun: pathlib.Path | None = None) -> None:
     """`mpirun`: a directory with a run-model that starts processes."""
-    of_stage, stages, checks = DIVISIONS[division]
+    of_stage, stages, checks, _ = DIVISIONS[division]
     title = f"{division}, {way} {' '.join(flags)}{' in processes' if mpirun else ''}"
     golden, logits, row_errors = correctness.golden_of(model)
     prompts = [golden["prompt_ids"] + golden["greedy_ids"][:start] for start in STARTS]
     arguments = type("Arguments", (), {"out": t.scratch, "bin": mpirun or t.binaries})
-    log = t.scratch / "operations"
-    log.unlink(missing_ok=True)
-    outputs = machine(lambda: correctness.generate(
-        arguments, bundle, "sm_90a", len(logits[0]), prompts, "--kv-cache-memory-bytes", 3 << 20, "--nccl", machine.nccl,
-        "--distributed-timeout", 200, *flags, steps=STEPS),
-        **{"FAKE_KERNELS": str(library), "FAKE_NCCL_LOG": str(log), "FAKE_GPUS": str(of_stage * stages), **environment})
+    log, launches = t.scratch / "operations", t.scratch / "launches"
+
+    def generate(prompts: list, *more) -> list:
+        for file in (log, launches):
+            file.unlink(missing_ok=True)
+        return machine(lambda: correctness.generate(
+            arguments, bundle, "sm_90a", len(logits[0]), prompts, "--kv-cache-memory-bytes", 3 << 20, "--nccl", machine.nccl,
+            "--distributed-timeout", 200, *flags, *more, steps=STEPS),
+            **{"FAKE_KERNELS": str(library), "FAKE_NCCL_LOG": str(log), "FAKE_LOG": str(launches), "FAKE_GPUS": str(of_stage * stages),
+               **environment})
+
+    if division == HALVES:
+        check_halves(title, prompts[-1], generate, launches, shares_gpu="--device" in flags)
+    outputs = generate(prompts)
     pairs = []
     for start, (tokens, rows) in zip(STARTS, outputs, strict=True):
         where = f"{title}, prompt + {start} tokens"
@@ -110,6 +127,27 @@ def compare(t: tools.Tools, machine: Machine, model: pathlib.Path, bundle: pathl
     uses_nccl = way.startswith("NCCL")
     if operations <= checks if uses_nccl else operations > 0:
         tools.fail(f"{title}: expected {f'more than {checks}' if uses_nccl else 'no'} operations of NCCL, found {operations}")
+
+
+def rows_of_launches(log: pathlib.Path) -> list[int]:
+    """The numbers of rows that products of steps with prompts were launched for."""
+    lines = [line.split() for line in log.read_text().splitlines()]
+    return sorted({int(words[4]) for words in lines if words[0].startswith("mixed_") and "_proj" in words[0]})
+
+
+def check_halves(title: str, prompt: list[int], generate, launches: pathlib.Path, shares_gpu: bool) -> None:
+    """A prompt is a step in halves (if the ranks share a GPU, a whole one), or several whole steps of fewer rows. Its logits do not depend
+    on that."""
+    most = HALVES_ROWS // 2
+    [(_, whole)] = generate([prompt], "--max-num-batched-tokens", most)
+    rows = rows_of_launches(launches)
+    expect(max(rows) == most, f"{title}: expected whole steps of at most {most} rows, found launches of {rows} rows")
+    [(_, halves)] = generate([prompt])
+    rows, first = rows_of_launches(launches), -(-len(prompt) // (2 * HALF_MULTIPLE)) * HALF_MULTIPLE
+    parts = {len(prompt)} if shares_gpu else {first, len(prompt) - first}
+    expect(len(prompt) >= HALVES_ROWS and parts <= set(rows) and (not shares_gpu or first not in rows),
+           f"{title}: expected launches of {sorted(parts)} rows, found launches of {rows} rows")
+    expect(whole[0] == halves[0], f"{title}: the logits of a prompt differ in halves")
 
 
 def stages_fail(machine: Machine, bundle: pathlib.Path) -> None:
@@ -165,7 +203,7 @@ def errors(t: tools.Tools, machine: Machine, model: pathlib.Path) -> None:
     machine.fails("wrong bytes", ["GPU 1 writes to the memory of GPU 0: byte 0 of", "ACS"], "--distributed-backend", "peer",
                   FAKE_BROKEN="1:0")
     four = t.scratch / "four.inlay"
-    t.checked("compile-model", model, "-o", four, *FLAGS, "-tp", 4)
+    t.checked("compile-model", model, "-o", four, *FLAGS, *ROWS, "-tp", 4)
     machine.fails("sums whose order depends on the step", ["--deterministic: 4 ranks exchange with NCCL", "--distributed-backend peer"],
                   "--deterministic", "--distributed-backend", "nccl", bundle=four, FAKE_GPUS="4")
 
@@ -230,8 +268,8 @@ def test(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, nccl: pat
     bundles = {division: t.scratch / f"{division.replace(' ', '_')}.inlay" for division in DIVISIONS}
 
     def compiled(division: str):
-        of_stage, stages, _ = DIVISIONS[division]
-        return t.run("compile-model", model, "-o", bundles[division], *FLAGS, "-tp", of_stage, "-pp", stages)
+        of_stage, stages, _, options = DIVISIONS[division]
+        return t.run("compile-model", model, "-o", bundles[division], *FLAGS, *options, "-tp", of_stage, "-pp", stages)
 
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         if not all(tools.compiled_for_gpu(result, "ranks on GPUs") for result in pool.map(compiled, DIVISIONS)):
@@ -245,7 +283,7 @@ def test(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, nccl: pat
     for division, *how in RUNS:
         compare(t, machine, model, bundles[division], libraries[division], division, *how)
     for division, way, flags, environment in RUNS_OF_PROCESSES:
-        of_stage, stages, _ = DIVISIONS[division]
+        of_stage, stages, *_ = DIVISIONS[division]
         if mpirun := tool_of_processes(t, of_stage * stages):
             compare(t, machine, model, bundles[division], libraries[division], division, way, flags, {**MPI_ENVIRONMENT, **environment}, mpirun)
     processes_fail(t, machine, bundles["two ranks"], libraries["two ranks"])

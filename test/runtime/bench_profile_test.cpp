@@ -180,6 +180,17 @@ TEST(TrafficTest, APromptsRowsSeeATriangle) {
   EXPECT_DOUBLE_EQ(FlopsOf(attention, shape), 2 * (1 + 2 + 2 + 2));
 }
 
+TEST(TrafficTest, HalvesReadTheWeightsTwice) {
+  std::vector<PlannedLaunch> planned = {{"embed", ""}, {"qkv", "", false, 0.75}, {"qkv", "", false, 0.25}};
+  std::vector<KernelRecord> records = Records({{"embed", 0, 1}, {"qkv", 1, 4}, {"qkv", 4, 5}});
+  KernelTraffic traffic{{{"fixed", 1000}, {"tokens", 10}}, {}, {{"tokens", 200}}, 0};
+  StepProfile profile = Summarize(records, FindSteps(records, planned), planned, {{"qkv", traffic}}, {.tokens = 100});
+  ASSERT_EQ(profile.rows.size(), 2u);
+  EXPECT_DOUBLE_EQ(profile.rows[1].launches, 2);
+  EXPECT_DOUBLE_EQ(profile.rows[1].bytes, 2 * 1000 + 100 * 10);
+  EXPECT_DOUBLE_EQ(profile.rows[1].flops, 100 * 200);
+}
+
 TEST(ReportTest, TableShowsShareOfTheBandwidth) {
   std::vector<KernelRecord> records = TwoSteps();
   KernelTraffic weights{{{"fixed", 3e6}}, {}, {}, 0};

@@ -74,6 +74,7 @@ struct TestModel {
   uint32_t ranks = 1;
   uint32_t short_rope_len = 0;
   std::vector<uint32_t> stage_layers = {}; // one stage
+  uint32_t max_num_batched_tokens = 4;
 };
 
 // The finished plan of one target.
@@ -84,7 +85,7 @@ inline std::string FinishPlan(flatbuffers::FlatBufferBuilder &b, flatbuffers::Of
     groups.push_back(plan::CreateCacheGroupDirect(b, &group.layers, group.kv_heads, group.head_dim, group.type,
                                                   group.page_size, group.window));
   auto model = plan::CreateModelDirect(b, /*vocab_size=*/16, options.layers, &groups, /*max_model_len=*/64,
-                                       /*max_num_seqs=*/4, /*max_num_batched_tokens=*/4, options.short_rope_len,
+                                       /*max_num_seqs=*/4, options.max_num_batched_tokens, options.short_rope_len,
                                        options.stage_layers.empty() ? nullptr : &options.stage_layers);
   auto sizes = b.CreateVectorOfStrings(options.step_sizes);
   plan::FinishPlanBuffer(

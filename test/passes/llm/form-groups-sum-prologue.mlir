@@ -1,6 +1,7 @@
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=1" --mlir-print-op-on-diagnostic=false -o %t 2>&1 | FileCheck %s
 // RUN: FileCheck %s --check-prefix=IR < %t
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=1 separate-sums" --mlir-print-op-on-diagnostic=false 2>&1 | FileCheck %s --check-prefix=APART
+// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=1 sums-in-halves" --mlir-print-op-on-diagnostic=false 2>&1 | FileCheck %s --check-prefix=HALVES
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=2" --mlir-print-op-on-diagnostic=false 2>&1 | FileCheck %s --check-prefix=ROWS
 // In steps of one row, the kernel of a product receives the sum over ranks in front of its norm. The new residual, which
 // others read, comes behind the result of the product.
@@ -13,6 +14,10 @@
 // APART: llm.group "sum" family("collective")
 // APART-NEXT: llm.all_reduce
 // APART-NEXT: llm.add
+// HALVES: loc("sum"): not fused into y: it runs beside kernels of the other half of the rows
+// HALVES: llm.group "sum" family("collective")
+// HALVES-NEXT: llm.all_reduce
+// HALVES-NEXT: llm.yield
 // ROWS: loc("sum"): not fused into y: steps of more than 1 rows are summed by a kernel of their own
 // IR-LABEL: func.func @layer
 // IR: %[[P:.*]] = llm.group "o" family("matvec")

@@ -4,6 +4,8 @@
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=9000" --mlir-print-op-on-diagnostic=false 2>&1 | FileCheck %s --check-prefix=MANY
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=cpu max-rows=8" | FileCheck %s --check-prefix=APART
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=8 separate-all" | FileCheck %s --check-prefix=APART
+// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=8 sums-in-halves" --mlir-print-op-on-diagnostic=false -o %t 2>&1 | FileCheck %s --check-prefix=BESIDE
+// RUN: FileCheck %s --check-prefix=APART < %t
 // A sum over ranks takes in what changes its tiles: the residual and, where the norm is split, its parts. Steps whose
 // rows are summed in two hops keep them apart.
 
@@ -11,6 +13,7 @@
 // REMARKS: loc("residual"): fused into sum as epilogue: saves 512 bytes a row
 // REMARKS: loc("norm.scale"): fused into sum as epilogue
 // REMARKS: loc("norm.squares"): fused into sum as epilogue
+// BESIDE: loc("residual"): not fused into sum: it runs beside kernels of the other half of the rows
 // MANY: loc("residual"): not fused into sum: steps of more than 8192 rows are summed in two hops
 // CHECK-LABEL: func.func @layer
 // FEW: %[[X:.*]] = llm.group "sum" family("collective") -> tensor<?x128xbf16> {
