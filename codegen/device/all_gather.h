@@ -13,8 +13,9 @@ __device__ __forceinline__ void continue_with_next_round(Round<ranks> &round, un
 // y[rows][y_columns] = the columns of x[rows][columns] of all ranks side by side, as far as rows of y go. Each round
 // exchanges `round_rows` rows, the last one what is left. All ranks have the same rows, so they have the same rounds.
 //
-// Blocks do not wait for each other between the rounds of a kernel, so what peers.h says of ranks must hold for each
-// word. Word i of a slot belongs to one thread, the same in all rounds and on all ranks. In a round this thread
+// Blocks do not wait for each other between the rounds of a kernel, so if there are several, what peers.h says of ranks
+// must hold for each word. Word i of a slot belongs to one thread, the same in all rounds and on all ranks. In a round
+// this thread
 // - restores the poison of all words of the buffer of the round before whose number is i modulo the words of a slot.
 //   These are the words i of all slots, which it has read, and in the first round words of the kernel before.
 // - then pushes word i. It must not push first: where the last round has no word i, word i of the round before is what
@@ -35,16 +36,19 @@ __device__ __forceinline__ void all_gather(T *y, const T *x, PeerTable *table, i
   Round<ranks> round = begin_round<ranks>(table);
   for (int first = 0;;) {
     const int words = min(rows - first, round_rows) * row_words;
-    for (int i = first_word(); i < slot_words; i += next_word())
-      for (unsigned j = i; j < round.previous_words; j += slot_words)
-        reinterpret_cast<uint4 *>(round.previous)[j] = missing_words;
-    if (rows > round_rows)
+    if (rows > round_rows) {
+      for (int i = first_word(); i < slot_words; i += next_word())
+        for (unsigned j = i; j < round.previous_words; j += slot_words)
+          reinterpret_cast<uint4 *>(round.previous)[j] = missing_words;
       fence_of_all_gpus();
+    }
     for (int i = first_word(); i < words && !round.failed; i += next_word()) {
       int row = first + i / row_words, column = i % row_words * elements;
       push_to_all(round, round.rank * slot + 16ull * i,
                   load_sent(x + static_cast<long long>(row) * columns + column, columns - column));
     }
+    if (rows <= round_rows)
+      clear_previous(round); // by all threads: there may be few words to gather
     for (int i = first_word(); i < words && !round.failed; i += next_word()) {
       int row = first + i / row_words, column = i % row_words * elements;
       uint4 received[ranks];

@@ -27,10 +27,32 @@ static LogicalResult requireOwnRows(Operation *op, Value value) {
                          << place.rowColumns << "; ranks exchange whole rows";
 }
 
-tile::ExchangeAttr inlay::exchangeOf(CollectiveInterface op, ProgramBuilder &b) {
+/// The most rows of a step that ranks exchange.
+static int64_t rowsOf(CollectiveInterface op, ProgramBuilder &b) {
   const StepShape &step = b.getStep();
-  int64_t rows = Placement::of(op.getInput()).logitRows ? step.maxSequences : step.maxTokens;
-  return tile::ExchangeAttr::getChecked([&] { return op->emitError(); }, b.getContext(), getRanks(op), rows);
+  return Placement::of(op.getInput()).logitRows ? step.maxSequences : step.maxTokens;
+}
+
+tile::ExchangeAttr inlay::exchangeOf(CollectiveInterface op, ProgramBuilder &b) {
+  return tile::ExchangeAttr::getChecked([&] { return op->emitError(); }, b.getContext(), getRanks(op), rowsOf(op, b));
+}
+
+/// Words of 16 bytes of the largest buffer that a collective of the function fills.
+static int64_t mostWords(func::FuncOp function, ProgramBuilder &b) {
+  tile::TargetAttr target = tile::targetOf(function);
+  int64_t most = 0;
+  function.walk([&](CollectiveInterface op) {
+    auto type = cast<RankedTensorType>(op.getInput().getType());
+    int64_t ranks = getRanks(op), rows = rowsOf(op, b);
+    int64_t rowBytes = type.getDimSize(1) * type.getElementTypeBitWidth() / 8;
+    // Rows of all ranks, or in two hops the parts of all ranks and their sums.
+    bool isTwoHops = isa<AllReduceOp>(*op) && rows > tile::oneShotRows(target, ranks, rowBytes);
+    int64_t bytes = (isTwoHops ? 2 : ranks) * rows * rowBytes;
+    if (isa<AllGatherOp>(*op))
+      bytes = std::min(bytes, target.costs().getGatherBytes());
+    most = std::max<int64_t>(most, llvm::divideCeil(bytes, tile::kExchangeWordBytes));
+  });
+  return most;
 }
 
 /// Rows and columns of a block's tile of a sum over ranks. Each thread has 16 bytes of 16 bits: few threads, so that a
@@ -93,7 +115,16 @@ LogicalResult inlay::convertCollective(GroupOp group, CollectiveInterface op, Pr
       return failure();
   }
   auto collective = tile::CollectiveOp::create(b, kind, input, output, exchange);
-  int64_t blocks = exchange ? collective.getBlocks(tile::targetOf(group)) : 1;
+  int64_t blocks = 1;
+  if (exchange) {
+    // A kernel restores the buffer of the round before it. With the blocks for a word of each sequence, that of a sum
+    // of 2,048 rows of 4,096 columns took 38 ms.
+    constexpr int64_t restoredWords = 16; // by a thread
+    tile::TargetAttr target = tile::targetOf(group);
+    int64_t words = mostWords(group->getParentOfType<func::FuncOp>(), b);
+    int64_t restoring = llvm::divideCeil(words, restoredWords * collective.getThreads(target));
+    blocks = std::max(collective.getBlocks(target), std::min(restoring, target.getMultiprocessors()));
+  }
   result = b.finish({getAffineConstantExpr(blocks, b.getContext())});
   return success();
 }
