@@ -137,7 +137,6 @@ private:
       (name == "dependent-launch" ? without.dependentLaunch
        : name == "early-fill"     ? without.earlyFill
        : name == "fusion"         ? without.fusion
-       : name == "sum-prologues"  ? without.sumPrologues
                                   : without.normPrologues) = true;
     if (absl::Status status = checkLimits(request.parallel); !status.ok())
       return status;
@@ -220,20 +219,20 @@ private:
 
   /// Checks the option --overlap-collectives.
   absl::Status checkHalves(bool isForGpu) const {
-    if (request.halvesRows == 0)
+    if (request.sums.halvesRows == 0)
       return absl::OkStatus();
-    if (request.halvesRows < kLeastHalvesRows)
-      return absl::InvalidArgumentError(
-          fmt::format("--overlap-collectives is {} rows, expected at least {}", request.halvesRows, kLeastHalvesRows));
+    if (request.sums.halvesRows < kLeastHalvesRows)
+      return absl::InvalidArgumentError(fmt::format("--overlap-collectives is {} rows, expected at least {}",
+                                                    request.sums.halvesRows, kLeastHalvesRows));
     if (!isForGpu || request.parallel.tensor < 2)
       return absl::InvalidArgumentError(fmt::format(
           "--overlap-collectives is for --tensor-parallel-size 2 or more on GPUs, found {} on {}; leave it out",
           request.parallel.tensor, fmt::join(request.targets, ", ")));
-    if (request.halvesRows > limits.maxNumBatchedTokens)
+    if (request.sums.halvesRows > limits.maxNumBatchedTokens)
       return absl::InvalidArgumentError(
           fmt::format("--overlap-collectives is {} rows, but a step has at most {}; lower it or raise "
                       "--max-num-batched-tokens",
-                      request.halvesRows, limits.maxNumBatchedTokens));
+                      request.sums.halvesRows, limits.maxNumBatchedTokens));
     return absl::OkStatus();
   }
 
@@ -330,7 +329,7 @@ private:
     bool quantizesActivations = target != "cpu" || request.activations == "dynamic";
     FailureOr<OwningOpRef<ModuleOp>> tiles =
         lowerToTile(model, target, limits, entries, sourceType, without, request.tuning, request.library,
-                    quantizesActivations, request.halvesRows);
+                    quantizesActivations, request.sums);
     if (failed(tiles))
       return diagnostics.failure("lowering to tile programs");
     CompiledTarget result{std::move(*tiles), {}, {}, {}, {}};
@@ -375,10 +374,8 @@ private:
     std::vector<EntryPoint> entries = chooseEntryPoints(target, limits);
     // A kernel that receives rows of other ranks cannot be measured alone. Its product has the schedule of rows in
     // memory.
-    Ablation measured = without;
-    measured.sumPrologues = true;
     FailureOr<OwningOpRef<ModuleOp>> tiles =
-        lowerToTile(model, target, limits, entries, /*sourceType=*/"", measured, request.tuning, request.library,
+        lowerToTile(model, target, limits, entries, /*sourceType=*/"", without, request.tuning, request.library,
                     /*quantizesActivations=*/true);
     CudaOptions cuda;
     cuda.arch = target;

@@ -56,7 +56,7 @@ struct CompileRequest : NumberTypes {
   std::string cpu;                // LLVM's name of the CPU; empty: this machine's
   std::string tuning = "builtin"; // file with measured configs; empty: use cost estimates only
   LibraryUse library = LibraryUse::Never;
-  int64_t halvesRows = 0; // rows of the smallest step in which sums over ranks run beside other kernels; 0: in none
+  SumOptions sums; // on GPUs
   // Measures schedules of the GPU targets first and adds them to the file `tuning`; target, file and progress are set
   // by compileModel.
   std::optional<TuneOptions> tune;
@@ -64,13 +64,12 @@ struct CompileRequest : NumberTypes {
   std::function<void(const std::string &)> progress; // called with one line per stage; may be empty
 };
 
-/// The least CompileRequest::halvesRows, and what it is by default if sums run beside other kernels: in smaller steps,
+/// The least SumOptions::halvesRows, and what it is by default if sums run beside other kernels: in smaller steps,
 /// a half of a product is too short to hide a sum.
 inline constexpr int64_t kLeastHalvesRows = 32, kDefaultHalvesRows = 1024;
 
 /// The optimizations that CompileRequest::without can disable.
-inline constexpr const char *ablations[] = {"dependent-launch", "early-fill", "fusion", "norm-prologues",
-                                            "sum-prologues"};
+inline constexpr const char *ablations[] = {"dependent-launch", "early-fill", "fusion", "norm-prologues"};
 
 /// Compiles the model of `request` and writes its bundle. Text of --emit and --explain is appended to `out`. No bundle
 /// is written on failure.

@@ -78,7 +78,7 @@ static void mergePrograms(ModuleOp source, ModuleOp destination, tile::UniquePro
 FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef target, const StepLimits &limits,
                                                     ArrayRef<EntryPoint> entries, StringRef sourceType,
                                                     const Ablation &without, StringRef tuning, LibraryUse library,
-                                                    bool quantizesActivations, int64_t halvesRows) {
+                                                    bool quantizesActivations, const SumOptions &sums) {
   MLIRContext *context = model.getContext();
   OwningOpRef<ModuleOp> shared(model.clone());
   if (target != "cpu") {
@@ -135,14 +135,15 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
     groups.target = target.str();
     groups.maxRows = entry.maxTokens;
     groups.separateNorms = without.normPrologues;
-    groups.separateSums = without.sumPrologues;
+    groups.sumPrologues = sums.sumPrologues;
     groups.separateAll = without.fusion;
-    const bool hasHalves = target != "cpu" && !entry.decode && halvesRows > 0 && halvesRows <= entry.maxTokens;
+    const bool hasHalves =
+        target != "cpu" && !entry.decode && sums.halvesRows > 0 && sums.halvesRows <= entry.maxTokens;
     groups.sumsInHalves = hasHalves;
     passes.addPass(createFormGroupsPass(groups));
     if (hasHalves) {
       OverlapCollectivesPassOptions overlap;
-      overlap.leastRows = halvesRows;
+      overlap.leastRows = sums.halvesRows;
       passes.addNestedPass<func::FuncOp>(createOverlapCollectivesPass(overlap));
     }
     passes.addNestedPass<func::FuncOp>(createPlanBuffersPass());

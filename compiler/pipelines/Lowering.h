@@ -27,8 +27,13 @@ struct Ablation {
   bool dependentLaunch = false; // if set, a kernel starts only after its predecessor has ended
   bool earlyFill = false;       // if set, a kernel loads no weights before its predecessor has ended
   bool normPrologues = false;   // if set, each norm is a separate kernel
-  bool sumPrologues = false;    // if set, no product receives a sum over ranks
   bool fusion = false;          // if set, each op is a separate kernel
+};
+
+/// How GPUs sum rows over ranks.
+struct SumOptions {
+  int64_t halvesRows = 0;    // rows of the smallest mixed step in which sums run beside other kernels; 0: in none
+  bool sumPrologues = false; // if set, products of one row receive the sum in front of them (llm-form-groups)
 };
 
 /// Which matrix products a GPU library computes (llm-select-library).
@@ -57,15 +62,13 @@ std::string entryName(const EntryPoint &entry, mlir::ModuleOp module, int64_t st
 /// Runs the target's passes on a copy of `model`, which a frontend imported. The result holds the weights, the tile
 /// programs and a tile.entry for each entry point. On a GPU, `tuning` gives the measured schedules of programs
 /// (tile-select-schedule), and `library` says which products a library computes. `quantizesActivations`: steps with
-/// prompts do so where the weights say how (llm-quantize-activations). `halvesRows`: on a GPU, mixed steps of at least
-/// so many rows run in two halves, sums over ranks beside the other half (llm-overlap-collectives); 0: none do. With a
-/// `sourceType` (f32, bf16, f16)
-/// the result also has programs that pack weights from sources of that type. Emits remarks that say which ops were
-/// fused and which were not. Emits a diagnostic on failure.
+/// prompts do so where the weights say how (llm-quantize-activations). With a `sourceType` (f32, bf16, f16) the result
+/// also has programs that pack weights from sources of that type. Emits remarks that say which ops were fused and which
+/// were not. Emits a diagnostic on failure.
 mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
 lowerToTile(mlir::ModuleOp model, llvm::StringRef target, const StepLimits &limits, llvm::ArrayRef<EntryPoint> entries,
             llvm::StringRef sourceType = "", const Ablation &without = {}, llvm::StringRef tuning = "",
-            LibraryUse library = LibraryUse::Never, bool quantizesActivations = false, int64_t halvesRows = 0);
+            LibraryUse library = LibraryUse::Never, bool quantizesActivations = false, const SumOptions &sums = {});
 
 } // namespace inlay
 

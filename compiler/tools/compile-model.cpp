@@ -103,18 +103,21 @@ int main(int argc, char **argv) {
                  "faster) or always (all that it supports, for measurements). The bundle then needs libcublasLt.so and "
                  "a second copy of those weights")
       ->transform(CLI::CheckedTransformer(uses));
-  app.add_flag("--overlap-collectives{" + std::to_string(inlay::kDefaultHalvesRows) + "}", request.halvesRows,
+  app.add_flag("--overlap-collectives{" + std::to_string(inlay::kDefaultHalvesRows) + "}", request.sums.halvesRows,
                "Run steps of prompts in two halves of their rows, so that GPUs sum one half over the ranks while they "
                "compute the other one. --overlap-collectives=ROWS: in steps of at least so many rows (default " +
                    std::to_string(inlay::kDefaultHalvesRows) + ")");
+  app.add_flag(
+      "--sum-prologues", request.sums.sumPrologues,
+      "In steps of one sequence, let the kernel behind a sum over ranks receive it, instead of a kernel of its "
+      "own. Slower on two H200s");
   app.add_option(
       "--cpu", request.cpu,
       "LLVM name of the CPU for the cpu target, for example x86-64-v3 or skylake-avx512 (default: this machine's)");
   app.add_option("--without", request.without,
                  "Disable optimizations, to measure their effect: dependent-launch (a kernel starts only after its "
                  "predecessor has ended), early-fill (a kernel loads no weights before its predecessor has ended), "
-                 "fusion (each op is a separate kernel), norm-prologues (each norm is a separate kernel), "
-                 "sum-prologues (each sum over ranks is a separate kernel)")
+                 "fusion (each op is a separate kernel), norm-prologues (each norm is a separate kernel)")
       ->delimiter(',')
       ->check(CLI::IsMember(std::vector<std::string>(std::begin(inlay::ablations), std::end(inlay::ablations))));
   app.add_flag("-q,--quiet", quiet, "Do not print progress");

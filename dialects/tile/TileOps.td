@@ -89,9 +89,9 @@ def Tile_CostModelAttr : AttrDef<TileDialect, "CostModel"> {
     `spread_sequences` sequences a block has a multiprocessor alone.
 
     Of the sum over ranks: up to `one_shot_pair_bytes` with two ranks and up to `one_shot_bytes` with more, each rank
-    pushes all it has to all others. In steps of up to `prologue_sum_rows` rows, the kernel of the product behind the sum
-    receives it, unless all its blocks read the rows of the ranks for longer than the `sum_kernel` ns that a kernel of the
-    sum takes.
+    pushes all it has to all others. With the option sum-prologues of llm-form-groups, in steps of up to
+    `prologue_sum_rows` rows, the kernel of the product behind the sum receives it, unless all its blocks read the rows
+    of the ranks for longer than the `sum_kernel` ns that a kernel of the sum takes.
 
     Of the gather of columns: a round of the exchange has as many rows as fit `gather_bytes` of the buffer of each rank.
   }];

@@ -31,7 +31,7 @@ class GroupFormer {
 public:
   GroupFormer(func::FuncOp function, const FormGroupsPassOptions &options)
       : function(function), isGpu(options.target != "cpu"), maxRows(options.maxRows),
-        separateNorms(options.separateNorms || options.separateAll), separateSums(options.separateSums),
+        separateNorms(options.separateNorms || options.separateAll), sumPrologues(options.sumPrologues),
         sumsInHalves(options.sumsInHalves), separateAll(options.separateAll) {}
 
   /// Fails after an error if what was formed cannot be ordered.
@@ -62,7 +62,7 @@ private:
   func::FuncOp function;
   bool isGpu;
   int64_t maxRows;
-  bool separateNorms, separateSums, sumsInHalves, separateAll;
+  bool separateNorms, sumPrologues, sumsInHalves, separateAll;
   std::vector<std::unique_ptr<Group>> groups;
   DenseMap<Operation *, Group *> groupOf;
 
@@ -225,8 +225,8 @@ private:
     std::optional<NormedSum> rows = norm && linear ? normedSumOf(norm) : std::nullopt;
     if (!rows || !isGpu || groupOf.count(rows->add) || groupOf.count(rows->sum))
       return;
-    std::string reason = sumsInHalves   ? besideOtherHalf
-                         : separateSums ? "the option separate-sums keeps it apart"
+    std::string reason = sumsInHalves    ? besideOtherHalf
+                         : !sumPrologues ? "a kernel of its own receives it; the option sum-prologues joins them"
                          : group.family != "matvec"
                              ? "the family " + group.family + " stages no rows before its product"
                              : llm::prologueRefusal(*rows, norm, linear, maxRows);
@@ -460,7 +460,7 @@ struct FormGroupsPass : inlay::impl::FormGroupsPassBase<FormGroupsPass> {
   void runOnOperation() override {
     for (auto function : getOperation().getOps<func::FuncOp>())
       if (failed(
-              GroupFormer(function, {target, maxRows, separateNorms, separateSums, sumsInHalves, separateAll}).run()))
+              GroupFormer(function, {target, maxRows, separateNorms, sumPrologues, sumsInHalves, separateAll}).run()))
         return signalPassFailure();
   }
 };

@@ -138,7 +138,7 @@ def FormGroupsPass : Pass<"llm-form-groups", "::mlir::ModuleOp"> {
     Option<"target", "target", "std::string", "\"cpu\"", "cpu or sm_90a">,
     Option<"maxRows", "max-rows", "int64_t", "16", "maximum rows of the step">,
     Option<"separateNorms", "separate-norms", "bool", "false", "Norms become kernels of their own, to see what that costs">,
-    Option<"separateSums", "separate-sums", "bool", "false", "Sums over ranks join no product, to see what that costs">,
+    Option<"sumPrologues", "sum-prologues", "bool", "false", "A sum over ranks joins the product of one row behind it">,
     Option<"sumsInHalves", "sums-in-halves", "bool", "false", "Sums over ranks join no product, and no ops join them, so that they can run beside the other half of the rows">,
     Option<"separateAll", "separate-all", "bool", "false", "Each op becomes a kernel of its own">];
   let dependentDialects = ["::inlay::tile::TileDialect"];

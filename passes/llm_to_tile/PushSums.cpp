@@ -64,7 +64,7 @@ void PushSumsPass::runOnOperation() {
     if (!reason.empty() && firstOf<LinearOp>(group)) {
       group.emitError()
           << "sums rows in front of a product, whose kernel only receives them, but no kernel pushes them: " << reason
-          << "; run llm-form-groups with separate-sums";
+          << "; run llm-form-groups without sum-prologues";
       return signalPassFailure();
     }
     sum.setPushed(reason.empty());

@@ -23,7 +23,7 @@ FIXTURES = [
 
 def test(t: tools.Tools, fixtures: pathlib.Path) -> None:
     for name, ranks, expected in FIXTURES:
-        text = t.checked("compile-model", fixtures / name, "--emit", "cuda", "--target", "sm_90a", "--dtype", "bfloat16", "-tp", ranks,
+        text = t.checked("compile-model", fixtures / name, "--emit", "cuda", "--target", "sm_90a", "--dtype", "bfloat16", "-tp", ranks, "--sum-prologues",
                          "-o", t.scratch / "unused", "-q")
         found = set(re.findall(r"^ *(all_\w+)<%d>\(output1, activation0, peers, " % ranks, text, re.MULTILINE))
         if re.search(r"begin_round<%d>\(peers\)" % ranks, text):

@@ -1,16 +1,16 @@
-// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=1" --mlir-print-op-on-diagnostic=false -o %t 2>&1 | FileCheck %s
+// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=1 sum-prologues" --mlir-print-op-on-diagnostic=false -o %t 2>&1 | FileCheck %s
 // RUN: FileCheck %s --check-prefix=IR < %t
-// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=1 separate-sums" --mlir-print-op-on-diagnostic=false 2>&1 | FileCheck %s --check-prefix=APART
-// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=1 sums-in-halves" --mlir-print-op-on-diagnostic=false 2>&1 | FileCheck %s --check-prefix=HALVES
-// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=2" --mlir-print-op-on-diagnostic=false 2>&1 | FileCheck %s --check-prefix=ROWS
-// In steps of one row, the kernel of a product receives the sum over ranks in front of its norm. The new residual, which
+// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=1" --mlir-print-op-on-diagnostic=false 2>&1 | FileCheck %s --check-prefix=APART
+// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=1 sum-prologues sums-in-halves" --mlir-print-op-on-diagnostic=false 2>&1 | FileCheck %s --check-prefix=HALVES
+// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=2 sum-prologues" --mlir-print-op-on-diagnostic=false 2>&1 | FileCheck %s --check-prefix=ROWS
+// With the option sum-prologues, in steps of one row, the kernel of a product receives the sum over ranks in front of its norm. The new residual, which
 // others read, comes behind the result of the product.
 
 // CHECK: loc("norm"): fused into y as prologue
 // CHECK: loc("residual"): fused into y as prologue: saves 8192 bytes a row
 // CHECK: loc("sum"): fused into y as prologue: saves 16384 bytes a row
 // CHECK: loc("y"): one kernel (matvec): all_reduce, add, rms_norm, linear
-// APART: loc("sum"): not fused into y: the option separate-sums keeps it apart
+// APART: loc("sum"): not fused into y: a kernel of its own receives it; the option sum-prologues joins them
 // APART: llm.group "sum" family("collective")
 // APART-NEXT: llm.all_reduce
 // APART-NEXT: llm.add

@@ -19,7 +19,7 @@
 // CHECK: tile.load %[[NORM]][%[[K]]]
 // CHECK: tile.load %[[W]]
 // CHECK: tile.dot
-// ERROR: sums rows in front of a product, whose kernel only receives them, but no kernel pushes them: the ranks exchange other rows before it; run llm-form-groups with separate-sums
+// ERROR: sums rows in front of a product, whose kernel only receives them, but no kernel pushes them: the ranks exchange other rows before it; run llm-form-groups without sum-prologues
 // UNPUSHED: cannot be applied while 'llm.linear' stages its input; expected a whole-row norm, gather_rows, or a sum over ranks that is pushed and a residual
 module attributes {llm.model = {max_model_len = 64 : i64}, llm.ranks = 2 : i64} {
   llm.weight @table : tensor<8x64xbf16> from ["table"]
