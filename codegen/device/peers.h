@@ -124,7 +124,7 @@ template <int ranks> __device__ __forceinline__ void find_buffers(Round<ranks> &
     round.buffers[t] = exchange + round.number % 3 * bytes;
     if (t == static_cast<int>(round.rank)) {
       round.own = round.buffers[t];
-      round.previous = exchange + (round.number + 2) % 3 * bytes;
+      round.previous = exchange + (round.number % 3 + 2) % 3 * bytes; // number + 2 may be past the last number
     }
   }
 }

@@ -169,7 +169,7 @@ private:
       return absl::InvalidArgumentError(
           fmt::format("--max-num-batched-tokens is {}, expected at least --max-num-seqs ({})",
                       limits.maxNumBatchedTokens, limits.maxNumSeqs));
-    if (absl::Status status = checkHalves(isForGpu); !status.ok())
+    if (absl::Status status = checkSums(isForGpu); !status.ok())
       return status;
     OwningOpRef<ModuleOp> model = hf::importHuggingFace(context, config);
     progress(fmt::format("imported {} in {:.1f} s; --max-model-len {} --max-num-seqs {} --max-num-batched-tokens {}",
@@ -217,17 +217,19 @@ private:
     return write(*checkpoint, std::move(kernels), begin);
   }
 
-  /// Checks the option --overlap-collectives.
-  absl::Status checkHalves(bool isForGpu) const {
+  /// Checks the options --overlap-collectives and --sum-prologues.
+  absl::Status checkSums(bool isForGpu) const {
+    for (auto [option, isGiven] : {std::pair("--overlap-collectives", request.sums.halvesRows != 0),
+                                   std::pair("--sum-prologues", request.sums.sumPrologues)})
+      if (isGiven && (!isForGpu || request.parallel.tensor < 2))
+        return absl::InvalidArgumentError(
+            fmt::format("{} is for --tensor-parallel-size 2 or more on GPUs, found {} on {}; leave it out", option,
+                        request.parallel.tensor, fmt::join(request.targets, ", ")));
     if (request.sums.halvesRows == 0)
       return absl::OkStatus();
     if (request.sums.halvesRows < kLeastHalvesRows)
       return absl::InvalidArgumentError(fmt::format("--overlap-collectives is {} rows, expected at least {}",
                                                     request.sums.halvesRows, kLeastHalvesRows));
-    if (!isForGpu || request.parallel.tensor < 2)
-      return absl::InvalidArgumentError(fmt::format(
-          "--overlap-collectives is for --tensor-parallel-size 2 or more on GPUs, found {} on {}; leave it out",
-          request.parallel.tensor, fmt::join(request.targets, ", ")));
     if (request.sums.halvesRows > limits.maxNumBatchedTokens)
       return absl::InvalidArgumentError(
           fmt::format("--overlap-collectives is {} rows, but a step has at most {}; lower it or raise "

@@ -98,7 +98,7 @@ LogicalResult TargetAttr::verify(function_ref<InFlightDiagnostic()> emitError, S
 /// - one_shot_pair_bytes, one_shot_bytes: where a sum in one shot takes as long as NCCL without multicast. Two
 /// H200s: 2.9 us
 ///   for 256 KiB, 6.1 for 1 MiB, 11.9 for 2 MiB, NCCL 33.5. Four: 7.5 us for 512 KiB, 14.5 for 1 MiB, NCCL 25.3.
-/// - gather_bytes: not measured. A round of 8 MiB takes longer on the links than its fence and the way to the peers.
+/// - gather_bytes: rounds of 8 MiB gather at half of the rate of the links (two H200s, 256 rows of logits: 360 us).
 /// - prologue_sum_rows, sum_kernel: a kernel of a sum of one row takes 2.3 us, but in a step of two H200s it costs less
 /// than a prologue that receives the sum: 8B 2.10 and 2.14 ms, 70B 16.72 and 16.75. So llm-form-groups joins them by an
 /// option only.

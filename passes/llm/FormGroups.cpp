@@ -225,8 +225,7 @@ private:
     std::optional<NormedSum> rows = norm && linear ? normedSumOf(norm) : std::nullopt;
     if (!rows || !isGpu || groupOf.count(rows->add) || groupOf.count(rows->sum))
       return;
-    std::string reason = sumsInHalves    ? besideOtherHalf
-                         : !sumPrologues ? "a kernel of its own receives it; the option sum-prologues joins them"
+    std::string reason = sumsInHalves ? besideOtherHalf
                          : group.family != "matvec"
                              ? "the family " + group.family + " stages no rows before its product"
                              : llm::prologueRefusal(*rows, norm, linear, maxRows);
@@ -239,6 +238,8 @@ private:
     constexpr int64_t vectors = 2; // the residual and the norm's weight
     if (reason.empty() && !fitsRegisters(linear, vectors, tile::targetOf(linear)))
       reason = "a thread has no registers for its part of the row and the residual";
+    if (reason.empty() && !sumPrologues)
+      reason = "a kernel of its own receives it; the option sum-prologues joins them";
     if (!reason.empty()) {
       rows->sum.emitRemark() << "not fused into " << group.name << ": " << reason;
       return;
@@ -361,7 +362,7 @@ private:
           take(group, joined);
   }
 
-  static constexpr const char *besideOtherHalf = "it runs beside kernels of the other half of the rows";
+  static constexpr const char *besideOtherHalf = "the option sums-in-halves keeps it apart";
 
   /// Why ops that follow `sum` do not join its kernel; empty if they do.
   std::string whySumIsApart(AllReduceOp sum) {

@@ -71,10 +71,12 @@ struct OverlapCollectivesPass : inlay::impl::OverlapCollectivesPassBase<OverlapC
     for (GroupOp group : function.getOps<GroupOp>()) {
       std::string reason;
       Halves halves = Halves::Whole;
-      if (hasLogitRows(group, withLogitRows))
+      if (hasLogitRows(group, withLogitRows)) {
         withLogitRows.insert(group);
-      else
+        reason = "its rows are those whose logits are wanted";
+      } else {
         halves = halvesOf(group, reason);
+      }
       if (!reason.empty() && !group.getBody().front().getOps<AllReduceOp>().empty())
         group.emitRemark() << "is summed for all rows at once: " << reason;
       if (halves != Halves::Whole) {

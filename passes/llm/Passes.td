@@ -130,9 +130,9 @@ def FormGroupsPass : Pass<"llm-form-groups", "::mlir::ModuleOp"> {
     they allow it through `FusionInterface`. The remaining ops work on single rows and
     form their own groups: the append of a layer with the norms and rotations of its
     heads; lookups and gathered rows with a norm and the elementwise ops that follow; on a GPU a sum over ranks in one hop
-    with the ops that change its tiles. In steps of up to `prologue_sum_rows` rows (`#tile.cost_model`) such a sum, with
-    its residual and a norm, joins the matrix product behind it. A remark reports each decision, with the model's names and the traffic it saves or
-    the reason against it.
+    with the ops that change its tiles. With `sum-prologues`, in steps of up to `prologue_sum_rows` rows
+    (`#tile.cost_model`), such a sum, with its residual and a norm, joins the matrix product behind it. A remark reports
+    each decision, with the model's names and the traffic it saves or the reason against it.
   }];
   let options = [
     Option<"target", "target", "std::string", "\"cpu\"", "cpu or sm_90a">,

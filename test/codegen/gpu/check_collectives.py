@@ -23,6 +23,7 @@ import emulation
 from check_kernels import emulated_maps, from_bf16, np, pack_atoms, tiles_of, to_bf16, translate
 
 POISON, ROUNDS = 0x80008000, 3
+LAST_ROUND = 2**32 - 1  # of peers.h
 
 
 class Case(NamedTuple):
@@ -336,7 +337,8 @@ class EmulatedRanks:
             copy = scratch / f"{folder.name}.rank{rank}.so"
             shutil.copyfile(library, copy)
             self.libraries.append(ctypes.CDLL(str(copy)))
-        self.round_bytes = -(-case.exchange_words() * 16 // 256) * 256
+        # Another kernel of the step has a larger buffer.
+        self.round_bytes = -(-case.exchange_words() * 16 // 256) * 256 + 512
         self.exchange = [aligned(ROUNDS * self.round_bytes, 0) for _ in range(case.ranks)]
         self.tables = []
         for rank in range(case.ranks):
@@ -468,6 +470,19 @@ def check_emulated(compiler, folder):
                        sum(count_wrong(y[:len(w)], w) for step, of_step in zip(steps, found) for of_rank in of_step
                            for y, w in zip(of_rank, results_of(case, step.xs, step.others))))
                 yield f"{name}: buffers after these steps", int(not ranks.is_clear(rounds - 1))
+            # Numbers of rounds start again at 0, after a round of another kernel that filled its buffer.
+            number, wrong = LAST_ROUND - 6 + rounds % ROUNDS, 0
+            for table, memory in zip(ranks.tables, ranks.exchange):
+                memory.view(np.uint32).reshape(ROUNDS, -1)[(number - 1) % ROUNDS] = 7
+                table.round, table.previous_words = number, ranks.round_bytes // 16
+            while LAST_ROUND - 6 <= number or number < ROUNDS:
+                xs, others, linears = random_step(rng, case, case.rows)
+                results = ranks.run(xs, others, linears=linears)
+                number = (number + case.rounds(case.rows)) % LAST_ROUND
+                wrong += sum(count_wrong(y[:len(w)], w) for of_rank in results for y, w in zip(of_rank, results_of(case, xs, others)))
+                wrong += not ranks.is_clear(number - 1) or any(table.round != number for table in ranks.tables)
+            yield f"{name}: numbers of rounds start again", wrong
+            rounds = number
             # The last rank does not come.
             last = case.ranks - 1
             for table in ranks.tables:

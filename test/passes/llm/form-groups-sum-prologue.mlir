@@ -3,6 +3,7 @@
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=1" --mlir-print-op-on-diagnostic=false 2>&1 | FileCheck %s --check-prefix=APART
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=1 sum-prologues sums-in-halves" --mlir-print-op-on-diagnostic=false 2>&1 | FileCheck %s --check-prefix=HALVES
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=2 sum-prologues" --mlir-print-op-on-diagnostic=false 2>&1 | FileCheck %s --check-prefix=ROWS
+// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=2" --mlir-print-op-on-diagnostic=false 2>&1 | FileCheck %s --check-prefix=ROWS
 // With the option sum-prologues, in steps of one row, the kernel of a product receives the sum over ranks in front of its norm. The new residual, which
 // others read, comes behind the result of the product.
 
@@ -14,7 +15,7 @@
 // APART: llm.group "sum" family("collective")
 // APART-NEXT: llm.all_reduce
 // APART-NEXT: llm.add
-// HALVES: loc("sum"): not fused into y: it runs beside kernels of the other half of the rows
+// HALVES: loc("sum"): not fused into y: the option sums-in-halves keeps it apart
 // HALVES: llm.group "sum" family("collective")
 // HALVES-NEXT: llm.all_reduce
 // HALVES-NEXT: llm.yield

@@ -13,7 +13,7 @@
 // REMARKS: loc("residual"): fused into sum as epilogue: saves 512 bytes a row
 // REMARKS: loc("norm.scale"): fused into sum as epilogue
 // REMARKS: loc("norm.squares"): fused into sum as epilogue
-// BESIDE: loc("residual"): not fused into sum: it runs beside kernels of the other half of the rows
+// BESIDE: loc("residual"): not fused into sum: the option sums-in-halves keeps it apart
 // MANY: loc("residual"): not fused into sum: steps of more than 8192 rows are summed in two hops
 // CHECK-LABEL: func.func @layer
 // FEW: %[[X:.*]] = llm.group "sum" family("collective") -> tensor<?x128xbf16> {

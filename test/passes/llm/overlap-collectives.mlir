@@ -8,6 +8,7 @@
 // REMARKS: loc("o"): runs in two halves of the rows in steps of at least 1024{{$}}
 // REMARKS: loc("sum"): runs in two halves of the rows in steps of at least 1024, beside the kernels of the other half
 // REMARKS: loc("mlp"): runs in two halves of the rows in steps of at least 1024{{$}}
+// REMARKS: loc("gathered_sum"): is summed for all rows at once: its rows are those whose logits are wanted
 // ERROR: runs steps of 31 rows in halves, expected at least 32
 
 // CHECK-LABEL: func.func @step
