@@ -2,6 +2,7 @@
 #include "runtime/api/engine_loop.h"
 
 #include "runtime/api/engine_stats.h"
+#include "runtime/device/cuda_gpus.h"
 
 #include "fmt/format.h"
 
@@ -35,6 +36,14 @@ SchedulerLimits LimitsOf(const ModelRanks &ranks, const EngineOptions &options) 
           .stages = static_cast<int32_t>(ranks.stages())};
 }
 
+// Steps in flight when the next one is launched. Threads of different stages that share a GPU run one at a time: a
+// kernel of one stage that waits for other ranks may hold what a kernel of the other stage needs.
+size_t MostInFlight(const ModelRanks &ranks, const EngineOptions &options, bool plans_ahead) {
+  if (plans_ahead)
+    return 2;
+  return SharesGpus(options.devices) && options.process.ranks == 0 ? 1 : ranks.stages();
+}
+
 } // namespace
 
 // On the cpu, launching a step runs it, so planning ahead would only delay its tokens. Draft tokens need the tokens of
@@ -45,7 +54,7 @@ EngineLoop::EngineLoop(std::unique_ptr<ModelRanks> ranks, std::unique_ptr<Drafte
     : options_(options), checks_invariants_(checks_invariants),
       plans_ahead_(ranks->stages() == 1 &&
                    options.async_scheduling.value_or(!ranks->first().is_cpu() && options.num_speculative_tokens == 0)),
-      ranks_(std::move(ranks)), most_in_flight_(plans_ahead_ ? 2 : ranks_->stages()), model_(&ranks_->first()),
+      ranks_(std::move(ranks)), most_in_flight_(MostInFlight(*ranks_, options, plans_ahead_)), model_(&ranks_->first()),
       runner_(*ranks_, options_), logprobs_(model_->model().vocab_size()),
       scheduler_(LimitsOf(*ranks_, options), drafter ? std::move(drafter) : std::make_unique<NgramDrafter>()),
       guided_(

@@ -32,9 +32,10 @@ absl::Status VerifyBody(const plan::Launch &launch, const plan::Kernel &kernel) 
     for (uint32_t i = 0; grid && i < grid->size(); ++i)
       if (const plan::Count &count = *grid->Get(i);
           !IsCount(count) || (count.extent() != plan::Extent_Tokens && count.extent() != plan::Extent_One))
-        return BadPlan("a launch of '{}' runs in halves of a step, but has {} * ceil({} / {}) blocks", NameOf(kernel),
-                       count.multiplier(), NameOrNumber(count.extent(), plan::EnumNameExtent(count.extent())),
-                       count.divisor());
+        return BadPlan("a launch of '{}' runs in halves of a step, but {} has {} * ceil({} / {}) blocks, expected a "
+                       "number for its Tokens, or for One",
+                       NameOf(kernel), grid == launch.grid() ? "its grid" : "half_grid", count.multiplier(),
+                       NameOrNumber(count.extent(), plan::EnumNameExtent(count.extent())), count.divisor());
   return absl::OkStatus();
 }
 

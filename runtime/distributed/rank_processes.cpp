@@ -17,6 +17,8 @@ using Clock = MessageSocket::Clock;
 // How long processes wait for each other before they load the weights: until all have started, which a launcher does at
 // about the same time, and until all have opened their devices and connected them.
 constexpr std::chrono::seconds kStartLimit{120};
+// What a process sends when it has connected.
+constexpr std::chrono::seconds kHelloLimit{5};
 constexpr std::chrono::milliseconds kPollTime{100};
 
 // Kinds of messages before Start(). Those after it are the caller's.
@@ -88,7 +90,8 @@ absl::Status RankProcesses::ConnectFirst(const std::string &purpose, uint64_t by
                                   place_.rendezvous, kStartLimit.count(), absent),
                       socket.status());
     }
-    absl::StatusOr<Message> hello = socket->Receive(std::min(deadline, Clock::now() + place_.timeout));
+    absl::StatusOr<Message> hello = socket->Receive(
+        std::min<Clock::time_point>(deadline, Clock::now() + std::min<Clock::duration>(place_.timeout, kHelloLimit)));
     if (!hello.ok() || hello->kind != kHello)
       continue; // a process that is no rank
     MessageReader reader(hello->payload);
@@ -155,9 +158,10 @@ absl::Status RankProcesses::ConnectOther(const std::string &purpose, uint64_t by
 }
 
 absl::StatusOr<std::vector<std::string>> RankProcesses::ExchangeTexts(const std::string &own) {
-  // Rank 0 answers when it has heard from all others, and names the one that is late before they give up.
+  // Rank 0 answers when it has heard from all others, and names the one that is late before they give up. It may itself
+  // come later than they do, by as long as it may take.
   const Clock::duration limit = std::max<Clock::duration>(kStartLimit, place_.timeout);
-  const Clock::time_point deadline = Clock::now() + limit + (rank() > 0 ? place_.timeout : Clock::duration{});
+  const Clock::time_point deadline = Clock::now() + (rank() > 0 ? 2 * limit + place_.timeout : limit);
   std::vector<std::string> texts(ranks());
   auto receive = [&](uint32_t rank, std::string &text) {
     uint32_t ended = 0;

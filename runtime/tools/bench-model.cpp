@@ -4,6 +4,7 @@
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/halves.h"
 #include "runtime/bundle/stages.h"
+#include "runtime/device/cuda_gpus.h"
 #include "runtime/device/kernel_trace.h"
 #include "runtime/device/read_bandwidth.h"
 #include "runtime/support/version.h"
@@ -233,7 +234,7 @@ absl::StatusOr<std::string> Profile(const Flags &flags, const Bundle &bundle, co
   std::erase_if(*records, [&](const KernelRecord &r) { return r.start_ns < begin || r.end_ns > end; });
 
   if (absl::StatusOr<std::vector<KernelRecord>> of_rank =
-          RecordsOfRank(*std::move(records), flags.profile_rank, RanksHere(flags, stats));
+          RecordsOfRank(*std::move(records), flags.profile_rank, RanksHere(flags, stats), flags.engine.devices);
       of_rank.ok())
     records = std::move(of_rank);
   else
@@ -286,6 +287,10 @@ absl::Status CheckProfile(const Flags &flags, const std::vector<Test> &tests, co
         fmt::format("--profile-rank is {}, but the process of rank 0 traces its own kernels only; run all ranks in one "
                     "process, without mpirun",
                     flags.profile_rank));
+  if (SharesGpus(flags.engine.devices))
+    return absl::InvalidArgumentError(
+        "--profile traces kernels by GPU, and --device names a GPU for several ranks; give "
+        "each rank a GPU of its own");
   if (!flags.profile_trace.empty() && tests.size() != 1)
     return absl::InvalidArgumentError(fmt::format("--profile-trace needs exactly one test, and these options select "
                                                   "{}; give one of -p and -n, and one value each for -b and -d",

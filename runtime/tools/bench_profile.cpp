@@ -92,7 +92,7 @@ double FlopsOf(const KernelTraffic &traffic, const StepShape &shape) {
 }
 
 absl::StatusOr<std::vector<KernelRecord>> RecordsOfRank(std::vector<KernelRecord> records, uint32_t rank,
-                                                        uint32_t ranks) {
+                                                        uint32_t ranks, std::span<const int32_t> gpus) {
   std::set<uint32_t> devices;
   for (const KernelRecord &record : records)
     devices.insert(record.device);
@@ -103,7 +103,7 @@ absl::StatusOr<std::vector<KernelRecord>> RecordsOfRank(std::vector<KernelRecord
         "--profile-rank {}: kernels of {} devices were traced, expected those of {} ranks, each on a device "
         "of its own",
         rank, devices.size(), ranks));
-  const uint32_t wanted = *std::next(devices.begin(), rank);
+  const uint32_t wanted = gpus.empty() ? *std::next(devices.begin(), rank) : static_cast<uint32_t>(gpus[rank]);
   std::erase_if(records, [&](const KernelRecord &record) { return record.device != wanted; });
   return records;
 }

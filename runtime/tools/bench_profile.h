@@ -26,9 +26,10 @@ struct PlannedLaunch {
 };
 
 // The records of the rank, of all that the `ranks` ranks of this process have made. Each rank has a device of its own:
-// rank r has the r-th of those that ran kernels. Another number of devices is an error.
+// rank r has gpus[r], or where `gpus` is empty, the r-th of those that ran kernels. Another number of devices is an
+// error.
 absl::StatusOr<std::vector<KernelRecord>> RecordsOfRank(std::vector<KernelRecord> records, uint32_t rank,
-                                                        uint32_t ranks);
+                                                        uint32_t ranks, std::span<const int32_t> gpus = {});
 
 // Replaces the names of library kernels in the records by the names of the plan's kernels.
 std::vector<KernelRecord> NameByPlan(std::vector<KernelRecord> records, std::span<const PlannedLaunch> planned);

@@ -111,7 +111,7 @@ def killed(binaries: pathlib.Path, bundle: pathlib.Path, target: str, prompt: li
     with (serving_ranks(tools.Tools(binaries, pathlib.Path()), bundle, ranks, TIMEOUT, "--target", target, *flags) as (server, processes),
           concurrent.futures.ThreadPoolExecutor(clients) as pool):
         answers = [pool.submit(ask_until_it_fails, server, prompt, correctness.MANY_STEPS) for _ in range(clients)]
-        while server.metric("generation_tokens_total") == 0:
+        while server.metric("generation_tokens_total") == 0 and not any(answer.done() for answer in answers):
             time.sleep(0.01)
         begin = time.monotonic()
         processes[-1].send_signal(signal.SIGKILL)

@@ -58,7 +58,7 @@ def test_failures(t: tools.Tools, bundle: pathlib.Path, count: int) -> None:
     for number in (signal.SIGKILL, signal.SIGSTOP):
         with serving_ranks(t, bundle, count, TIMEOUT) as (server, processes), concurrent.futures.ThreadPoolExecutor(4) as pool:
             answers = [pool.submit(server.post, "/v1/completions", body) for _ in range(4)]
-            while server.metric("generation_tokens_total") == 0:
+            while server.metric("generation_tokens_total") == 0 and not any(answer.done() for answer in answers):
                 time.sleep(0.01)
             begin = time.monotonic()
             processes[-1].send_signal(number)

@@ -54,6 +54,8 @@ TEST(RecordsOfRankTest, TakesThoseOfOneDevice) {
   };
   EXPECT_EQ(names(0), "b");
   EXPECT_EQ(names(1), "ac");
+  const std::vector<int32_t> gpus = {5, 2}; // --device 5,2
+  EXPECT_EQ((*RecordsOfRank(all, 1, 2, gpus)).front().name, "b");
   EXPECT_EQ(
       RecordsOfRank(all, 1, 3).status().message(),
       "--profile-rank 1: kernels of 2 devices were traced, expected those of 3 ranks, each on a device of its own");

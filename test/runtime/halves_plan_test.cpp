@@ -117,11 +117,14 @@ TEST(HalvesPlanTest, RowsThatArePushedAreWhole) {
 
 TEST(HalvesPlanTest, BlocksAreOfTokens) {
   EXPECT_THAT(PlanError({.grid = {plan::Extent_QueryTiles, 1, 1}}),
-              HasSubstr("a launch of 'product' runs in halves of a step, but has 1 * ceil(QueryTiles / 1) blocks"));
-  EXPECT_THAT(PlanError({.half_grid = {{plan::Extent_Sequences, 1, 1}}}),
-              HasSubstr("a launch of 'sum' runs in halves of a step, but has 1 * ceil(Sequences / 1) blocks"));
+              HasSubstr("a launch of 'product' runs in halves of a step, but its grid has 1 * ceil(QueryTiles / 1) "
+                        "blocks, expected a "
+                        "number for its Tokens, or for One"));
+  EXPECT_THAT(
+      PlanError({.half_grid = {{plan::Extent_Sequences, 1, 1}}}),
+      HasSubstr("a launch of 'sum' runs in halves of a step, but half_grid has 1 * ceil(Sequences / 1) blocks"));
   EXPECT_THAT(PlanError({.half_grid = {{plan::Extent_One, 0, 1}}}),
-              HasSubstr("a launch of 'sum' runs in halves of a step, but has 1 * ceil(One / 0) blocks"));
+              HasSubstr("a launch of 'sum' runs in halves of a step, but half_grid has 1 * ceil(One / 0) blocks"));
   EXPECT_THAT(PlanError({.half_grid = std::vector(4, plan::Count(plan::Extent_One, 1, 1))}),
               HasSubstr("a launch of 'sum' has a grid of 4 dimensions in halves of a step, expected 1 to 3"));
 }
