@@ -95,12 +95,12 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target
   if (fixed > memory.usable_bytes)
     return absl::ResourceExhaustedError(fmt::format(
         "weights ({:.1f} MiB), activations ({:.1f}){} step buffers ({:.1f}){} need {:.1f} MiB, expected at most "
-        "{:.1f} of the {:.1f} MiB that are free on {}; raise --gpu-memory-utilization, free some memory, {}or compile "
-        "with a lower "
-        "--max-num-batched-tokens or --max-num-seqs",
+        "{:.1f} of the {:.1f} MiB that are free on {}{}; raise --gpu-memory-utilization, free some memory, {}or "
+        "compile with a lower --max-num-batched-tokens or --max-num-seqs",
         mib(memory.weights_bytes), mib(memory.workspace_bytes), draft ? "," : " and", mib(memory.buffers_bytes),
         draft ? fmt::format(" and the draft model ({:.1f})", mib(memory.draft_bytes)) : "", mib(fixed),
         mib(memory.usable_bytes), mib(memory.free_bytes), memory.device,
+        sharing > 1 ? fmt::format(" for each of the {} ranks that share it", sharing) : "",
         draft ? "leave out --speculative-model, " : ""));
   uint64_t left = memory.usable_bytes - fixed;
 

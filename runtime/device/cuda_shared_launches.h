@@ -15,8 +15,9 @@ namespace inlay {
 
 // A kernel that waits for another rank holds a part of each multiprocessor. A kernel of the other rank that needs all
 // of one, as those of prompts do, would not start, so both would wait forever. Therefore a rank's kernel that exchanges
-// starts only when the streams of the ranks of its stage on its GPU have all come to theirs. Then only such kernels run,
-// which are small. Stages that share a GPU have one step in flight (EngineLoop), so they do not run at the same time.
+// starts only when the streams of the ranks of its stage on its GPU have all come to theirs. Then only such kernels
+// run, which are small. Stages that share a GPU have one step in flight (EngineLoop), so they do not run at the same
+// time.
 class CudaSharedLaunches {
 public:
   // `gpus`: of all ranks, which outlive this. The ranks of a stage follow each other.

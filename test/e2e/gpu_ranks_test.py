@@ -188,7 +188,7 @@ def errors(t: tools.Tools, machine: Machine, model: pathlib.Path) -> None:
                   "--device", "0,2")
     machine.fails("too few GPUs for the ranks", ["--device names 1 GPU, but ", " was compiled for 2 ranks (--tensor-parallel-size times "],
                   "--device", "1")
-    machine.fails("memory that ranks share", ["of the 128.0 MiB that are free on Fake GPU (sm_90a)"], "--device", "0,0",
+    machine.fails("memory that ranks share", ["of the 128.0 MiB that are free on Fake GPU (sm_90a) for each of the 2 ranks that share it"], "--device", "0,0",
                   "--gpu-memory-utilization", 0.0001)
     machine.fails("no index", ["--device: expected indices of GPUs separated by commas, as in 1,2,3; found 'x'"], "--device", "0,x")
     machine.fails("no NCCL", ["the ranks need NCCL because --distributed-backend is nccl", "none.so", "--nccl", "nvidia-nccl-cu13"],
