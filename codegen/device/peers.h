@@ -12,6 +12,7 @@
 // several pieces. A kernel has one round, that of all_gather (all_gather.h) may have several.
 // Blocks of peer_rows.h all read what one launch before theirs has pushed on the other ranks.
 #pragma once
+#include "grid.h"
 #include "peer_access.h"
 
 // As the host fills it: runtime/device/peer_table.h, which has a description of each field.
@@ -141,10 +142,6 @@ template <int ranks> __device__ __forceinline__ Round<ranks> begin_round(PeerTab
   find_buffers(round);
   return round;
 }
-__device__ __forceinline__ unsigned block_number() {
-  return blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
-}
-__device__ __forceinline__ unsigned block_count() { return gridDim.x * gridDim.y * gridDim.z; }
 // Thread i of the grid, of n threads, takes words i, i + n and so on.
 __device__ __forceinline__ int first_word() { return static_cast<int>(block_number() * blockDim.x + threadIdx.x); }
 __device__ __forceinline__ int next_word() { return static_cast<int>(block_count() * blockDim.x); }

@@ -217,14 +217,18 @@ private:
     return write(*checkpoint, std::move(kernels), begin);
   }
 
-  /// Checks the options --overlap-collectives and --sum-prologues.
+  /// Checks the options --overlap-collectives, --sum-prologues and --prefetch-weights.
   absl::Status checkSums(bool isForGpu) const {
     for (auto [option, isGiven] : {std::pair("--overlap-collectives", request.sums.halvesRows != 0),
-                                   std::pair("--sum-prologues", request.sums.sumPrologues)})
+                                   std::pair("--sum-prologues", request.sums.sumPrologues),
+                                   std::pair("--prefetch-weights", request.sums.prefetchMib != 0)})
       if (isGiven && (!isForGpu || request.parallel.tensor < 2))
         return absl::InvalidArgumentError(
             fmt::format("{} is for --tensor-parallel-size 2 or more on GPUs, found {} on {}; leave it out", option,
                         request.parallel.tensor, fmt::join(request.targets, ", ")));
+    if (request.sums.prefetchMib < 0 || request.sums.prefetchMib > kMostPrefetchMib)
+      return absl::InvalidArgumentError(
+          fmt::format("--prefetch-weights is {} MiB, expected at most {}", request.sums.prefetchMib, kMostPrefetchMib));
     if (request.sums.halvesRows == 0)
       return absl::OkStatus();
     if (request.sums.halvesRows < kLeastHalvesRows)

@@ -53,6 +53,7 @@ public:
 private:
   // Memory.
   SharedTile stage(Operation *op, tile::SharedAttr layoutThere);
+  void prefetch(tile::PrefetchOp op);
 
   // Sums over ranks.
   bool comesBeforeRanks(Operation *load);
