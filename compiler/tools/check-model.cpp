@@ -25,7 +25,7 @@ int main(int argc, char **argv) {
   app.add_option("--max-model-len", options.max_model_len,
                  "Check for this maximum length of a sequence in tokens (default: the model's, at most 8192)");
   inlay::NumberTypes types;
-  inlay::tools::AddNumberTypes(app, types);
+  inlay::tools::addNumberTypes(app, types);
   inlay::ParallelSizes sizes;
   app.add_option("--tensor-parallel-size", sizes.tensor,
                  "Check that so many ranks can divide the weights of each layer; short form -tp")

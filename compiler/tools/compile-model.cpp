@@ -29,7 +29,7 @@ int main(int argc, char **argv) {
   app.add_option("--target", request.targets, "Targets, separated by commas: cpu, sm_90a (H100, H200)")
       ->delimiter(',')
       ->default_val("cpu");
-  inlay::tools::AddNumberTypes(app, request);
+  inlay::tools::addNumberTypes(app, request);
   app.add_option("--quantization-eval-file", request.quantizationEval,
                  "Text to compare the quantized model with the unquantized one on the CPU: KL divergence, share of "
                  "equal top tokens, perplexities; the first 512 tokens");

@@ -8,7 +8,7 @@
 namespace inlay::tools {
 
 // Adds the options to `app`, which sets `types` when it parses a command line.
-inline void AddNumberTypes(CLI::App &app, NumberTypes &types) {
+inline void addNumberTypes(CLI::App &app, NumberTypes &types) {
   app.add_option("--dtype", types.dtype, "Type of weights and activations; auto uses the type in the checkpoint")
       ->check(CLI::IsMember({"auto", "bfloat16", "float16", "float32"}))
       ->default_val("auto");
