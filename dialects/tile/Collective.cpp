@@ -58,9 +58,32 @@ LogicalResult ExchangeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 }
 
 /// What a rank has of `rows` rows, in words. Rows of sums follow each other without gaps.
-static int64_t wordsOf(CollectiveOp op, int64_t rows) {
-  return op.getKind() == CollectiveKind::AllReduce ? llvm::divideCeil(rows * rowBytesOf(op), kExchangeWordBytes)
-                                                   : rows * llvm::divideCeil(rowBytesOf(op), kExchangeWordBytes);
+static int64_t wordsOf(CollectiveKind kind, int64_t rows, int64_t rowBytes) {
+  return kind == CollectiveKind::AllReduce ? llvm::divideCeil(rows * rowBytes, kExchangeWordBytes)
+                                           : rows * llvm::divideCeil(rowBytes, kExchangeWordBytes);
+}
+static int64_t wordsOf(CollectiveOp op, int64_t rows) { return wordsOf(op.getKind(), rows, rowBytesOf(op)); }
+
+/// The most rows of a step of up to `rows` that are exchanged in a round.
+static int64_t roundRows(TargetAttr target, CollectiveKind kind, int64_t ranks, int64_t rows, int64_t rowBytes) {
+  if (kind != CollectiveKind::AllGather)
+    return rows;
+  int64_t bytes = ranks * wordsOf(kind, 1, rowBytes) * kExchangeWordBytes;
+  return std::clamp<int64_t>(target.costs().getGatherBytes() / bytes, 1, rows);
+}
+
+int64_t inlay::tile::exchangeBytes(TargetAttr target, CollectiveKind kind, int64_t ranks, int64_t rows,
+                                   int64_t rowBytes) {
+  auto wordsOfRows = [&](int64_t count) { return wordsOf(kind, count, rowBytes); };
+  if (kind == CollectiveKind::AllGather)
+    return ranks * wordsOfRows(roundRows(target, kind, ranks, rows, rowBytes)) * kExchangeWordBytes;
+  int64_t oneShot = oneShotRows(target, ranks, rowBytes),
+          bytes = ranks * wordsOfRows(std::min(rows, oneShot)) * kExchangeWordBytes;
+  if (rows <= oneShot)
+    return bytes;
+  // A part of the elements from each rank, and the sums of all parts.
+  return std::max(bytes,
+                  2 * ranks * static_cast<int64_t>(llvm::divideCeil(wordsOfRows(rows), ranks)) * kExchangeWordBytes);
 }
 
 int64_t CollectiveOp::getOneShotRows(TargetAttr target) {
@@ -68,24 +91,13 @@ int64_t CollectiveOp::getOneShotRows(TargetAttr target) {
 }
 
 int64_t CollectiveOp::getRoundRows(TargetAttr target) {
-  int64_t rows = getExchangeAttr().getRows();
-  if (getKind() != CollectiveKind::AllGather)
-    return rows;
-  int64_t bytes = getExchangeAttr().getRanks() * wordsOf(*this, 1) * kExchangeWordBytes;
-  return std::clamp<int64_t>(target.costs().getGatherBytes() / bytes, 1, rows);
+  ExchangeAttr exchange = getExchangeAttr();
+  return roundRows(target, getKind(), exchange.getRanks(), exchange.getRows(), rowBytesOf(*this));
 }
 
 int64_t CollectiveOp::getExchangeBytes(TargetAttr target) {
-  int64_t ranks = getExchangeAttr().getRanks(), rows = getRoundRows(target);
-  if (getKind() == CollectiveKind::AllGather)
-    return ranks * wordsOf(*this, rows) * kExchangeWordBytes;
-  int64_t oneShot = getOneShotRows(target),
-          bytes = ranks * wordsOf(*this, std::min(rows, oneShot)) * kExchangeWordBytes;
-  if (rows <= oneShot)
-    return bytes;
-  // A part of the elements from each rank, and the sums of all parts.
-  return std::max(bytes,
-                  2 * ranks * static_cast<int64_t>(llvm::divideCeil(wordsOf(*this, rows), ranks)) * kExchangeWordBytes);
+  ExchangeAttr exchange = getExchangeAttr();
+  return exchangeBytes(target, getKind(), exchange.getRanks(), exchange.getRows(), rowBytesOf(*this));
 }
 
 int64_t CollectiveOp::getThreads(TargetAttr target) {

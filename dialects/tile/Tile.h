@@ -99,6 +99,8 @@ inline constexpr int64_t kMostExchangeRanks = 8;
 inline constexpr int64_t kExchangeWordBytes = 16;
 /// The most rows, of `rowBytes` on each of `ranks` ranks, that are summed in one shot.
 int64_t oneShotRows(TargetAttr target, int64_t ranks, int64_t rowBytes);
+/// Bytes of the buffer of a round on each rank, for steps of up to `rows` rows of which a rank has `rowBytes` each.
+int64_t exchangeBytes(TargetAttr target, CollectiveKind kind, int64_t ranks, int64_t rows, int64_t rowBytes);
 
 /// The rows of a tile of the family swap_ab for steps of at most `rows`.
 int64_t swapAbTileRows(int64_t rows);

@@ -225,7 +225,7 @@ private:
     std::optional<NormedSum> rows = norm && linear ? normedSumOf(norm) : std::nullopt;
     if (!rows || !isGpu || groupOf.count(rows->add) || groupOf.count(rows->sum))
       return;
-    std::string reason = sumsInHalves ? besideOtherHalf
+    std::string reason = sumsInHalves ? inHalvesReason
                          : group.family != "matvec"
                              ? "the family " + group.family + " stages no rows before its product"
                              : llm::prologueRefusal(*rows, norm, linear, maxRows);
@@ -362,11 +362,11 @@ private:
           take(group, joined);
   }
 
-  static constexpr const char *besideOtherHalf = "the option sums-in-halves keeps it apart";
+  static constexpr const char *inHalvesReason = "the option sums-in-halves keeps it apart";
 
   /// Why ops that follow `sum` do not join its kernel; empty if they do.
   std::string whySumIsApart(AllReduceOp sum) {
-    return sumsInHalves ? std::string(besideOtherHalf) : sumRefusal(sum, maxRows);
+    return sumsInHalves ? std::string(inHalvesReason) : sumRefusal(sum, maxRows);
   }
 
   /// What changes tiles of a sum over ranks, in the kernel that sums them.

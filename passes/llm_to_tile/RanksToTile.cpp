@@ -37,22 +37,22 @@ tile::ExchangeAttr inlay::exchangeOf(CollectiveInterface op, ProgramBuilder &b) 
   return tile::ExchangeAttr::getChecked([&] { return op->emitError(); }, b.getContext(), getRanks(op), rowsOf(op, b));
 }
 
+static tile::CollectiveKind kindOf(CollectiveInterface op) {
+  return llvm::TypeSwitch<Operation *, tile::CollectiveKind>(op)
+      .Case([](AllReduceOp) { return tile::CollectiveKind::AllReduce; })
+      .Case([](AllGatherOp) { return tile::CollectiveKind::AllGather; });
+}
+
 /// Words of 16 bytes of the largest buffer that a collective of the function fills.
 static int64_t mostWords(func::FuncOp function, ProgramBuilder &b) {
-  tile::TargetAttr target = tile::targetOf(function);
   int64_t most = 0;
   function.walk([&](CollectiveInterface op) {
     auto type = cast<RankedTensorType>(op.getInput().getType());
-    int64_t ranks = getRanks(op), rows = rowsOf(op, b);
     int64_t rowBytes = type.getDimSize(1) * type.getElementTypeBitWidth() / 8;
-    // Rows of all ranks, or in two hops the parts of all ranks and their sums.
-    bool isTwoHops = isa<AllReduceOp>(*op) && rows > tile::oneShotRows(target, ranks, rowBytes);
-    int64_t bytes = (isTwoHops ? 2 : ranks) * rows * rowBytes;
-    if (isa<AllGatherOp>(*op))
-      bytes = std::min(bytes, target.costs().getGatherBytes());
-    most = std::max<int64_t>(most, llvm::divideCeil(bytes, tile::kExchangeWordBytes));
+    most = std::max(most,
+                    tile::exchangeBytes(tile::targetOf(function), kindOf(op), getRanks(op), rowsOf(op, b), rowBytes));
   });
-  return most;
+  return most / tile::kExchangeWordBytes;
 }
 
 /// Rows and columns of a block's tile of a sum over ranks. Each thread has 16 bytes of 16 bits: few threads, so that a
@@ -103,9 +103,6 @@ LogicalResult inlay::convertCollective(GroupOp group, CollectiveInterface op, Pr
     return convertSum(group, sum, b, result);
   if (failed(requireOwnRows(op, op.getInput())) || failed(requireOwnRows(op, group.getResult(0))))
     return failure();
-  tile::CollectiveKind kind = llvm::TypeSwitch<Operation *, tile::CollectiveKind>(op)
-                                  .Case([](AllReduceOp) { return tile::CollectiveKind::AllReduce; })
-                                  .Case([](AllGatherOp) { return tile::CollectiveKind::AllGather; });
   Value input = b.activation(op.getInput(), Provenance::Activation);
   Value output = b.activation(group.getResult(0), Provenance::Output);
   tile::ExchangeAttr exchange;
@@ -114,7 +111,7 @@ LogicalResult inlay::convertCollective(GroupOp group, CollectiveInterface op, Pr
     if (!exchange)
       return failure();
   }
-  auto collective = tile::CollectiveOp::create(b, kind, input, output, exchange);
+  auto collective = tile::CollectiveOp::create(b, kindOf(op), input, output, exchange);
   int64_t blocks = 1;
   if (exchange) {
     // A kernel restores the buffer of the round before it. With the blocks for a word of each sequence, that of a sum
