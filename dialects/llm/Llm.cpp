@@ -593,8 +593,9 @@ bool ScaleOp::canBeEpilogueOf(Operation *anchor) { return takesElementwise(ancho
 bool SoftcapOp::canBeEpilogueOf(Operation *anchor) { return takesElementwise(anchor); }
 // A part of the columns is summed in a tile of the product.
 bool SumOfSquaresOp::canBeEpilogueOf(Operation *anchor) {
-  return columns(getInput()) == columns(getResult()) * kNormPart && takesElementwise(anchor);
+  return normPartOf(*this) == kNormPart && takesElementwise(anchor);
 }
+int64_t inlay::llm::normPartOf(SumOfSquaresOp op) { return columns(op.getInput()) / columns(op.getResult()); }
 
 /// True for a product whose columns come as the pairs that rope rotates.
 static bool hasPairs(Operation *anchor) {

@@ -49,8 +49,11 @@ namespace inlay::llm {
 /// The library that may compute a linear (its attribute `library`), and the family of its group and program.
 inline constexpr llvm::StringLiteral kCublasLt = "cublaslt";
 
-/// Columns of a row whose squares are summed together where a kernel that computes the row sums them (sum_of_squares).
-inline constexpr int64_t kNormPart = 64;
+/// Columns of a row whose squares are summed together where a product's kernel that computes the row sums them
+/// (sum_of_squares), and where that of a sum over ranks does: a warp has 16 bytes a lane. Fewer parts are read faster.
+inline constexpr int64_t kNormPart = 64, kNormPartOfSum = 256;
+/// Columns whose squares are summed together.
+int64_t normPartOf(SumOfSquaresOp op);
 /// Checks that `squares` has an f32 for each of equal parts of a row of `rows`.
 mlir::LogicalResult verifySquares(mlir::Operation *op, mlir::Value rows, mlir::Value squares);
 

@@ -35,7 +35,11 @@ static void split(RmsNormOp norm) {
   Value scaled = input;
   if (FlatSymbolRefAttr weight = norm.getWeightAttr())
     scaled = ScaleColumnsOp::create(builder, at(".scale"), type, input, weight, norm.getWeightOffsetAttr());
-  auto ofParts = RankedTensorType::get({ShapedType::kDynamic, type.getDimSize(1) / kNormPart}, builder.getF32Type());
+  int64_t columns = type.getDimSize(1);
+  bool isOfSum = llvm::any_of(input.getDefiningOp()->getOperands(),
+                              [](Value operand) { return isa_and_nonnull<AllReduceOp>(operand.getDefiningOp()); });
+  int64_t part = isOfSum && columns % kNormPartOfSum == 0 ? kNormPartOfSum : kNormPart;
+  auto ofParts = RankedTensorType::get({ShapedType::kDynamic, columns / part}, builder.getF32Type());
   Value squares = SumOfSquaresOp::create(builder, at(".squares"), ofParts, input);
   for (Operation *user : llvm::make_early_inc_range(norm->getUsers())) {
     auto linear = cast<LinearOp>(user);

@@ -69,9 +69,7 @@ std::string inlay::llm::pushRefusal(AllReduceOp sum, const OpSet &producer) {
 }
 
 bool inlay::llm::isOfTiles(Operation *op) {
-  if (auto squares = dyn_cast<SumOfSquaresOp>(op)) {
-    auto columns = [](Value value) { return cast<RankedTensorType>(value.getType()).getDimSize(1); };
-    return columns(squares.getInput()) == columns(squares.getResult()) * kNormPart;
-  }
+  if (auto squares = dyn_cast<SumOfSquaresOp>(op))
+    return normPartOf(squares) == kNormPart || normPartOf(squares) == kNormPartOfSum;
   return op->hasTrait<OpTrait::Elementwise>();
 }

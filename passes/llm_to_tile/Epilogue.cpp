@@ -35,9 +35,9 @@ static FailureOr<TileValue> emitEpilogueOp(Operation &op, const EpilogueTiles &t
                      own.column};
   if (auto scale = dyn_cast<ScaleColumnsOp>(op))
     return TileValue{scaleColumns(own.tile, scale.getWeightAttr(), scale.getWeightOffset(), own.column, b), own.column};
-  if (isa<SumOfSquaresOp>(op)) {
+  if (auto squares = dyn_cast<SumOfSquaresOp>(op)) {
     Value sum = b.reduce(tile::Reduction::Add, b.mul(own.tile, own.tile), 1);
-    return TileValue{b.broadcast(sum, 1, 1), arith::DivUIOp::create(b, own.column, b.index(kNormPart))};
+    return TileValue{b.broadcast(sum, 1, 1), arith::DivUIOp::create(b, own.column, b.index(normPartOf(squares)))};
   }
   for (Value other : outside)
     operands.push_back(loadResidual(other, row, own.column, shape, b));
