@@ -34,6 +34,7 @@ __device__ __forceinline__ void all_gather(T *y, const T *x, PeerTable *table, i
   if (rows <= 0)
     return;
   Round<ranks> round = begin_round<ranks>(table);
+  arrive(round);
   for (int first = 0;;) {
     const int words = min(rows - first, round_rows) * row_words;
     if (rows > round_rows) {

@@ -14,6 +14,7 @@
 #pragma once
 #include "grid.h"
 #include "peer_access.h"
+#include "warp.h"
 
 // As the host fills it: runtime/device/peer_table.h, which has a description of each field.
 struct PeerTable {
@@ -114,7 +115,8 @@ template <int ranks> struct Round {
   unsigned char *buffers[ranks]; // of this round, by rank
   unsigned char *own, *previous; // this rank's, and that of the round before
   unsigned previous_words;
-  bool failed; // a word did not arrive in time, now or in an earlier round: nothing more is sent or stored
+  unsigned ticket; // of this block, in the first thread (arrive)
+  bool failed;     // a word did not arrive in time, now or in an earlier round: nothing more is sent or stored
 };
 // Fills in the buffers of round `number`.
 template <int ranks> __device__ __forceinline__ void find_buffers(Round<ranks> &round) {
@@ -139,8 +141,15 @@ template <int ranks> __device__ __forceinline__ Round<ranks> begin_round(PeerTab
   round.rank = table->rank;
   round.previous_words = state.z;
   round.failed = state.w != 0;
+  round.ticket = 0;
   find_buffers(round);
   return round;
+}
+// Counts the block among those that have read the table. The number comes back while the block waits for other ranks.
+template <int ranks> __device__ __forceinline__ void arrive(Round<ranks> &round) {
+  __syncthreads(); // all threads have read the table
+  if (threadIdx.x == 0)
+    round.ticket = take_ticket(&round.table->arrived);
 }
 // Thread i of the grid, of n threads, takes words i, i + n and so on.
 __device__ __forceinline__ int first_word() { return static_cast<int>(block_number() * blockDim.x + threadIdx.x); }
@@ -221,23 +230,23 @@ __device__ __forceinline__ void receive_others(Round<ranks> &round, uint4 (&word
 // The number after the last round, a multiple of 3: the buffers rotate when the numbers start again.
 constexpr unsigned last_round = 0xffffffffu;
 __device__ __forceinline__ unsigned round_after(unsigned number) { return number + 1 == last_round ? 0 : number + 1; }
-// `bytes`: of the buffer that this round wrote. The last block to end says so to the next round.
-__device__ __forceinline__ bool is_last_to_end(PeerTable *table) {
-  __syncthreads(); // all threads have read the table
-  return threadIdx.x == 0 && take_ticket(&table->arrived) == block_count() - 1;
-}
+// `bytes`: of the buffer that this round wrote. When all blocks have read the table, it may be that of the next round,
+// which no kernel reads before this one has ended.
 __device__ __forceinline__ void let_next_begin(PeerTable *table, unsigned number, unsigned long long bytes) {
   table->arrived = 0;
   table->previous_words = static_cast<unsigned>(bytes / 16);
   table->round = round_after(number);
 }
+// Ends a round in which the block has arrived.
 template <int ranks> __device__ __forceinline__ void end_round(const Round<ranks> &round, unsigned long long bytes) {
-  if (is_last_to_end(round.table))
+  if (threadIdx.x == 0 && round.ticket == block_count() - 1)
     let_next_begin(round.table, round.number, bytes);
 }
-// The same for a kernel with much work after it has received its pieces: it keeps nothing of the round in registers.
+// The same for a kernel with much work after it has received its pieces: its blocks arrive here, and it keeps nothing
+// of the round in registers.
 __device__ __forceinline__ void end_round(PeerTable *table, unsigned long long bytes) {
-  if (is_last_to_end(table))
+  __syncthreads();
+  if (threadIdx.x == 0 && take_ticket(&table->arrived) == block_count() - 1)
     let_next_begin(table, read_now(&table->round), bytes);
 }
 
@@ -254,6 +263,7 @@ __device__ __forceinline__ void all_reduce_one_shot(T *y, const T *x, PeerTable 
   if (first_word() < words)
     first = sent(first_word());
   Round<ranks> round = begin_round<ranks>(table);
+  arrive(round);
   for (int i = first_word(); i < words && !round.failed; i += next_word())
     push_to_others(round, round.rank * slot + 16ull * i, i == first_word() ? first : sent(i));
   clear_previous(round);
@@ -275,6 +285,7 @@ __device__ __forceinline__ void all_reduce_two_shot(T *y, const T *x, PeerTable 
   const int words = ceil_div(count, elements), part = ceil_div(words, ranks);
   const unsigned long long slot = 16ull * part;
   Round<ranks> round = begin_round<ranks>(table);
+  arrive(round);
   for (int i = first_word(); i < part && !round.failed; i += next_word()) {
     uint4 sent[ranks];
 #pragma unroll
@@ -336,13 +347,46 @@ __device__ __forceinline__ void receive_piece(Round<ranks> &round, T *piece, con
   }
   memcpy(piece, &sum, 16);
 }
+// The same where a kernel before pushes the pieces of all ranks, this one's as well, and may not have ended. All lanes
+// of a warp call it. After some attempts one lane waits, since polls of all lanes would slow down that kernel.
+template <int ranks, typename T>
+__device__ __forceinline__ void receive_pushed(Round<ranks> &round, T *piece, long long slot, long long offset,
+                                               bool present) {
+  constexpr int attempts = 8; // about 6 us
+  const unsigned char *from = round.own + offset * sizeof(T);
+  uint4 words[ranks];
+#pragma unroll
+  for (int t = 0; t < ranks; ++t)
+    words[t] = present ? missing_words : uint4{0, 0, 0, 0};
+  for (int i = 0; i < attempts; ++i) {
+    bool arrived = true;
+#pragma unroll
+    for (int t = 0; t < ranks; ++t)
+      if (!has_arrived(words[t]))
+        words[t] = poll_words(from + t * slot);
+#pragma unroll
+    for (int t = 0; t < ranks; ++t)
+      arrived &= has_arrived(words[t]);
+    if (all_lanes(arrived || round.failed))
+      break;
+  }
+  if (threadIdx.x % 32 == 0)
+    receive(round, words, offset * sizeof(T), slot);
+  __syncwarp();
+  receive(round, words, offset * sizeof(T), slot);
+  uint4 sum = sum_of_ranks<T>(words);
+  if (!present || round.failed)
+    sum = {0, 0, 0, 0};
+  memcpy(piece, &sum, 16);
+}
 // Whether all pieces of this thread have arrived. Otherwise it stores nothing.
 template <int ranks> __device__ __forceinline__ bool is_complete(const Round<ranks> &round) { return !round.failed; }
 
 // A kernel that computes rows pushes them itself, one launch before the kernel that receives the sum of them
-// (tile.store ... through): this rank's slot in the buffers of the other ranks in the round that runs next.
+// (tile.store ... through): this rank's slot in the buffers of all ranks in the round that runs next. Its own buffer
+// has them as well, so that the next kernel sees which of them are there while this one runs.
 template <int ranks> struct Pushes {
-  unsigned char *slots[ranks - 1];
+  unsigned char *slots[ranks];
   bool active; // false without peer memory, where a communicator sums the rows, and after a round has failed
 };
 // `slot` is what a rank has of the step in bytes. Earlier launches must have ended. The launch that receives the sum is
@@ -355,8 +399,8 @@ template <int ranks> __device__ __forceinline__ Pushes<ranks> begin_pushes(PeerT
   const int rank = static_cast<int>(table->rank);
   const unsigned long long offset = state.x % 3 * table->round_bytes + rank * slot;
 #pragma unroll
-  for (int i = 0; i < ranks - 1; ++i)
-    pushes.slots[i] = reinterpret_cast<unsigned char *>(table->exchange[i < rank ? i : i + 1]) + offset;
+  for (int t = 0; t < ranks; ++t)
+    pushes.slots[t] = reinterpret_cast<unsigned char *>(table->exchange[t]) + offset;
   pushes.active = state.w == 0;
   return pushes;
 }
@@ -375,6 +419,6 @@ __device__ __forceinline__ void push_elements(const Pushes<ranks> &pushes, const
   for (int i = 0; i < count; ++i)
     words[i] = without_poison<T>(words[i]);
 #pragma unroll
-  for (int i = 0; i < ranks - 1; ++i)
-    push_words(pushes.slots[i] + offset * sizeof(T), words);
+  for (int t = 0; t < ranks; ++t)
+    push_words(pushes.slots[t] + offset * sizeof(T), words);
 }

@@ -188,6 +188,8 @@ def Cuda_KernelOp : CudaOp<"kernel", [FunctionOpInterface, IsolatedFromAbove, Sy
     - `grid`: the blocks
     - `tensor_maps`: one for each CUtensorMap among the arguments, in order
     - `dependent_launch`: the kernel may start while earlier launches run, because it waits for them with `cuda.depend`
+    - `late_dependents`: the next launch starts after the launches before this one have ended. It may read what they wrote
+      while this one runs (`early` of `cuda.call`)
 
     ```mlir
     cuda.kernel @copy(%x: !cuda.ptr<f32, readonly> {cuda.name = "x"}, %y: !cuda.ptr<f32, global> {cuda.name = "y"})
@@ -202,7 +204,7 @@ def Cuda_KernelOp : CudaOp<"kernel", [FunctionOpInterface, IsolatedFromAbove, Sy
                        DefaultValuedAttr<I64Attr, "1">:$min_blocks, DefaultValuedAttr<I64Attr, "1">:$cluster,
                        DefaultValuedAttr<I64Attr, "0">:$shared_bytes, DefaultValuedStrAttr<StrAttr, "">:$origin,
                        OptionalAttr<Cuda_GridAttr>:$grid, OptionalAttr<Cuda_TensorMapArrayAttr>:$tensor_maps,
-                       UnitAttr:$dependent_launch,
+                       UnitAttr:$dependent_launch, UnitAttr:$late_dependents,
                        OptionalAttr<DictArrayAttr>:$arg_attrs, OptionalAttr<DictArrayAttr>:$res_attrs);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
@@ -374,12 +376,15 @@ def Cuda_CallOp : CudaOp<"call"> {
     `header` is the file in codegen/device that declares the function. Variables
     are passed by reference, pointers by value.
 
+    `early`: what the call accesses is not accessed by the launch before the kernel, and that launch has
+    `late_dependents`, so that the call may stand before `cuda.depend`.
+
     ```mlir
     cuda.call "mma_m16n8k16<bfloat16>" from "mma.h" (%acc, %a, %b)
       : (!cuda.local<4xf32>, !cuda.local<4xi32>, !cuda.local<2xi32>) -> ()
     ```
   }];
-  let arguments = (ins StrAttr:$callee, StrAttr:$header, Variadic<Cuda_Any>:$inputs);
+  let arguments = (ins StrAttr:$callee, StrAttr:$header, Variadic<Cuda_Any>:$inputs, UnitAttr:$early);
   let results = (outs Optional<Cuda_Any>:$result);
   let assemblyFormat = "$callee `from` $header `` `(` $inputs `)` attr-dict `:` functional-type($inputs, $result)";
   let hasVerifier = 1;

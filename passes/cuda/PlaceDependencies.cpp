@@ -25,8 +25,10 @@ struct PlaceDependenciesPass : inlay::impl::PlaceDependenciesPassBase<PlaceDepen
 
 static bool isAccess(Operation *op) { return isa<cuda::LoadOp, cuda::StoreOp, cuda::CallOp>(op); }
 
-/// Whether the access is to memory that earlier launches may write or read.
+/// Whether the access is to memory that earlier launches may write or read while the kernel runs.
 static bool isDependent(Operation *access) {
+  if (auto call = dyn_cast<cuda::CallOp>(access); call && call.getEarly())
+    return false;
   return llvm::any_of(access->getOperands(), [&](Value operand) {
     auto pointer = dyn_cast<cuda::PtrType>(operand.getType());
     std::optional<cuda::Provenance> provenance = provenanceOf(access, operand);
@@ -116,18 +118,31 @@ static void waitAtStart(cuda::KernelOp kernel) {
   waits.front()->moveBefore(&body, body.begin());
 }
 
+/// Lets the next launch start as early as it may.
+static void launchDependents(cuda::KernelOp kernel) {
+  OpBuilder builder(kernel.getContext());
+  if (!kernel.getLateDependents()) {
+    builder.setInsertionPointToStart(&kernel.getBody().front());
+    cuda::LaunchDependentsOp::create(builder, kernel.getLoc());
+    return;
+  }
+  // The first of these in a block counts.
+  kernel.walk([&](cuda::DependOp wait) {
+    builder.setInsertionPointAfter(wait);
+    cuda::LaunchDependentsOp::create(builder, wait.getLoc());
+  });
+}
+
 template <typename Op> static bool holds(cuda::KernelOp kernel) {
   return kernel.walk([](Op) { return WalkResult::interrupt(); }).wasInterrupted();
 }
 
 void PlaceDependenciesPass::runOnOperation() {
   cuda::KernelOp kernel = getOperation();
-  if (!holds<cuda::LaunchDependentsOp>(kernel)) {
-    OpBuilder builder = OpBuilder::atBlockBegin(&kernel.getBody().front());
-    cuda::LaunchDependentsOp::create(builder, kernel.getLoc());
-  }
   if (!holds<cuda::DependOp>(kernel))
     placeWait(kernel);
   if (!early)
     waitAtStart(kernel);
+  if (!holds<cuda::LaunchDependentsOp>(kernel))
+    launchDependents(kernel);
 }

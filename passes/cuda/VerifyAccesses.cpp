@@ -128,7 +128,9 @@ void AsyncFlow::releaseOldest(Operation *op, Value barrier) {
 
 void AsyncFlow::read(Operation *op, Value pointer, Value index, bool byAsyncProxy) {
   void *base = kernel.baseOf(pointer);
-  if (std::optional<cuda::Provenance> provenance = provenanceOf(op, pointer))
+  auto call = dyn_cast<cuda::CallOp>(op);
+  bool isEarly = call && call.getEarly();
+  if (std::optional<cuda::Provenance> provenance = provenanceOf(op, pointer); provenance && !isEarly)
     if (!cuda::isReadableEarly(*provenance) && !state.waited.count(kDependency))
       kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) + " (" + cuda::stringifyProvenance(*provenance) +
                             ") before cuda.depend");

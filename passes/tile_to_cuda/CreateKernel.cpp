@@ -88,12 +88,13 @@ FailureOr<cuda::KernelOp> inlay::createKernel(tile::ProgramOp program, OpBuilder
 
   OperationState state(program.getLoc(), cuda::KernelOp::getOperationName());
   auto origin = program->getAttrOfType<StringAttr>(tile::kOriginAttr);
-  cuda::KernelOp kernel =
-      cuda::KernelOp::create(builder, program.getLoc(), builder.getStringAttr(program.getSymName()),
-                             TypeAttr::get(builder.getFunctionType(types, {})), builder.getI64IntegerAttr(threads),
-                             builder.getI64IntegerAttr(1), builder.getI64IntegerAttr(tile::clusterOf(program)),
-                             builder.getI64IntegerAttr(0), origin ? origin : builder.getStringAttr(""), *grid,
-                             ArrayAttr(), builder.getUnitAttr(), builder.getArrayAttr(attributes), ArrayAttr());
+  cuda::KernelOp kernel = cuda::KernelOp::create(
+      builder, program.getLoc(), builder.getStringAttr(program.getSymName()),
+      TypeAttr::get(builder.getFunctionType(types, {})), builder.getI64IntegerAttr(threads),
+      builder.getI64IntegerAttr(1), builder.getI64IntegerAttr(tile::clusterOf(program)), builder.getI64IntegerAttr(0),
+      origin ? origin : builder.getStringAttr(""), *grid, ArrayAttr(), builder.getUnitAttr(),
+      tile::StoreOp::pushOf(program) ? builder.getUnitAttr() : UnitAttr(), builder.getArrayAttr(attributes),
+      ArrayAttr());
   if (auto of = program->getAttrOfType<StringAttr>(kEpilogueOfAttr))
     kernel->setAttr(kEpilogueOfAttr, of);
   Block *body = &kernel.getBody().emplaceBlock();

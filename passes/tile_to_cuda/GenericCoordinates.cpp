@@ -58,7 +58,7 @@ Value TileValues::address(Value array, Value i) {
 }
 
 Value TileValues::call(StringRef callee, StringRef header, ValueRange operands, Type result) {
-  auto op = cuda::CallOp::create(b, loc, result ? TypeRange{result} : TypeRange{}, callee, header, operands);
+  auto op = cuda::CallOp::create(b, loc, result ? TypeRange{result} : TypeRange{}, callee, header, operands, isEarly);
   return result ? op.getResult() : Value();
 }
 

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/tile_to_cuda/GenericLowering.h"
+#include "llvm/Support/SaveAndRestore.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -21,24 +22,45 @@ Value TileValues::slotOf(tile::ViewType view) {
 /// Whether the warps of a block receive parts of a row, and multiply it then.
 static bool isInWarps(tile::ReceiveSumOp op) { return isa<tile::ForWarpsOp>(op->getParentOp()); }
 
+/// Whether a kernel that only sums begins its round, and receives, before earlier launches have ended. Of these, only
+/// that which pushes the rows may run. It has no other results, and reads the table of peers as well.
+bool GenericLowering::beginsEarly() {
+  tile::ReceiveSumOp sum = receivedSum;
+  return sum && sum.getPushed() && !isInWarps(sum);
+}
+
+/// Reads the table of peers.
+void GenericLowering::beginExchange() {
+  auto named = [&](StringRef name) { return NameLoc::get(b.getStringAttr(name), loc); };
+  tile::ReceiveSumOp sum = receivedSum;
+  std::string ranks = "<" + std::to_string(sum.getExchange().getRanks()) + ">";
+  Type type = cuda::OpaqueType::get(b.getContext(), "Round" + ranks);
+  round = cuda::LocalOp::create(b, named("round"), cuda::LocalType::get(b.getContext(), {}, type), Value());
+  auto begun = cuda::CallOp::create(b, named("begun"), type, "begin_round" + ranks, "peers.h",
+                                    ValueRange{kernel.getBody().front().getArguments().back()}, isEarly);
+  cuda::SetOp::create(b, loc, begun.getResult(), round, ValueRange{});
+}
+
+/// Counts the block among those that have read the table, and restores the buffer of the round before.
+void GenericLowering::arrive() {
+  if (!isInWarps(receivedSum))
+    call("arrive", "peers.h", {round});
+  call("clear_previous", "peers.h", {round});
+}
+
 LogicalResult GenericLowering::receiveSum(tile::ReceiveSumOp op) {
   Layout layout = registerLayout(op.getResult());
   RankedTensorType type = tileType(op.getResult());
   tile::ViewType view = op.getView().getType();
-  std::string ranks = "<" + std::to_string(op.getExchange().getRanks()) + ">";
-  auto named = [&](StringRef name) { return NameLoc::get(b.getStringAttr(name), loc); };
   if (b.getInsertionBlock() != &kernel.getBody().front())
     return op.emitOpError(
         "is received in a loop, a branch or by a part of the warps; expected all threads of a block, once");
-  // This rank's rows are on their way while the table is read.
-  Value own = loadArray(op);
-  Type roundType = cuda::OpaqueType::get(b.getContext(), "Round" + ranks);
-  Value round = cuda::LocalOp::create(b, named("round"), cuda::LocalType::get(b.getContext(), {}, roundType), Value());
-  Value begun = cuda::CallOp::create(b, named("begun"), roundType, "begin_round" + ranks, "peers.h",
-                                     ValueRange{kernel.getBody().front().getArguments().back()})
-                    .getResult();
-  cuda::SetOp::create(b, loc, begun, round, ValueRange{});
+  // This rank's rows are on their way while the table is read, unless they come as those of the others do.
+  Value own = beginsEarly() ? Value() : loadArray(op);
+  if (!round)
+    beginExchange();
   Value slot = slotOf(view);
+  llvm::SaveAndRestore early(isEarly, beginsEarly());
 
   int64_t width = tile::kExchangeWordBytes / bytesOf(type.getElementType());
   auto forPieces = [&](function_ref<void(Value, Value, Value)> body) {
@@ -55,7 +77,8 @@ LogicalResult GenericLowering::receiveSum(tile::ReceiveSumOp op) {
       call("push_piece", "peers.h", {round, address(own, reg), slot, offset, isFirst ? isFirst : always()});
     });
   }
-  call("clear_previous", "peers.h", {round});
+  if (!beginsEarly())
+    arrive();
   Value sum = local(layout.size(LayoutDim::Register), type.getElementType(), "sum");
   if (isInWarps(op)) {
     int64_t pieces = llvm::divideCeil(liveRegisters(layout, type.getShape()), width);
@@ -70,25 +93,31 @@ LogicalResult GenericLowering::receiveSum(tile::ReceiveSumOp op) {
           address(present, index(0))});
   } else {
     forPieces([&](Value reg, Value offset, Value inside) {
-      call("receive_piece", "peers.h",
-           {round, address(sum, reg), address(own, reg), slot, offset, inside ? inside : always()});
+      Value present = inside ? inside : always();
+      if (own)
+        call("receive_piece", "peers.h", {round, address(sum, reg), address(own, reg), slot, offset, present});
+      else
+        call("receive_pushed", "peers.h", {round, address(sum, reg), slot, offset, present});
     });
   }
   define(op.getResult(), sum);
   mayStore = call("is_complete", "peers.h", {round}, b.getI1Type());
-  exchange = Exchange{round, mul(slot, op.getExchange().getRanks())};
   return success();
 }
 
-/// Where threads read the table of a kernel that pushes: behind the loops and roles that compute the tile, so that it
-/// is on its way while the tile's parts are added, and not before earlier launches have ended. Null if nothing is
-/// pushed.
+/// Where threads read the table of a kernel that pushes, not before earlier launches have ended: in the roles of warps
+/// that multiply and then push, at their start; otherwise behind the loops that compute the tile, so that it is on its
+/// way while the tile's parts are added. Null if nothing is pushed.
 Operation *GenericLowering::placeOfPushes() {
   if (!push)
     return nullptr;
   Operation *op = program.getBody().front().findAncestorOpInBlock(*push.getOperation());
   if (op->walk([](tile::DependOp) { return WalkResult::interrupt(); }).wasInterrupted())
     return push;
+  auto warps = dyn_cast<tile::ForWarpsOp>(op);
+  auto roles = op->getBlock()->getOps<tile::WarpRolesOp>();
+  if (warps && !roles.empty() && warps.getCount() == (*roles.begin()).getConsumers())
+    return *roles.begin();
   auto isBehind = [](Operation *other) { return other->getNumRegions() > 0 || isa<tile::DependOp>(other); };
   Operation *first = op;
   while (Operation *before = first->getPrevNode()) {
@@ -99,26 +128,24 @@ Operation *GenericLowering::placeOfPushes() {
   return op;
 }
 
-void GenericLowering::beginPushes() {
+/// A Pushes of peers.h as a kernel is given it by its table.
+Value GenericLowering::beginPushes() {
   std::string ranks = "<" + std::to_string(push.getExchange()->getRanks()) + ">";
   Type type = cuda::OpaqueType::get(b.getContext(), "Pushes" + ranks);
   auto name = NameLoc::get(b.getStringAttr("pushes"), loc);
   Value table = kernel.getBody().front().getArguments().back();
-  pushes = cuda::CallOp::create(b, name, type, "begin_pushes" + ranks, "peers.h",
-                                ValueRange{table, slotOf(push.getView().getType())})
-               .getResult();
+  return cuda::CallOp::create(b, name, type, "begin_pushes" + ranks, "peers.h",
+                              ValueRange{table, slotOf(push.getView().getType())})
+      .getResult();
 }
 
-/// All threads of the block have received their pieces; the last block to come here lets the next round begin. Where
-/// products follow, what the end needs is not kept but computed or read again.
+/// All threads of the block have received their pieces; the last block lets the next round begin. Where products
+/// follow, what the end needs is not kept but computed or read again.
 void GenericLowering::endExchange() {
-  if (!exchange)
+  if (!round)
     return;
   tile::ReceiveSumOp sum = receivedSum;
-  if (isInWarps(sum))
-    call("end_round", "peers.h",
-         {kernel.getBody().front().getArguments().back(),
-          mul(slotOf(sum.getView().getType()), sum.getExchange().getRanks())});
-  else
-    call("end_round", "peers.h", {exchange->round, exchange->bytes});
+  Value bytes = mul(slotOf(sum.getView().getType()), sum.getExchange().getRanks());
+  Value state = isInWarps(sum) ? kernel.getBody().front().getArguments().back() : round;
+  call("end_round", "peers.h", {state, bytes});
 }

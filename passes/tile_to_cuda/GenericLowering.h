@@ -57,9 +57,12 @@ private:
 
   // Sums over ranks.
   bool comesBeforeRanks(Operation *load);
+  bool beginsEarly();
+  void beginExchange();
+  void arrive();
   LogicalResult receiveSum(tile::ReceiveSumOp op);
   Operation *placeOfPushes();
-  void beginPushes();
+  Value beginPushes();
   void endExchange();
 
   // Parts of an online softmax.
@@ -104,14 +107,10 @@ private:
   LogicalResult ifAll(tile::IfAllOp op);
   LogicalResult lowerBranch(mlir::Region &from, mlir::Block *to, llvm::ArrayRef<Value> arrays);
 
-  /// A round of the exchange between ranks: a Round of peers.h, and the bytes of its buffer that are written.
-  struct Exchange {
-    Value round, bytes;
-  };
-  std::optional<Exchange> exchange;
+  Value round; // of the exchange between ranks, a Round of peers.h; null before it has begun
   const tile::ReceiveSumOp receivedSum = tile::ReceiveSumOp::of(program); // null if the program has none
   tile::StoreOp push = tile::StoreOp::pushOf(program);                    // null if the program pushes nothing
-  Operation *const pushesBegin = placeOfPushes(); // the op before which the threads read the table
+  Operation *const pushesBegin = placeOfPushes(); // the op before which, or the roles in which, threads read the table
   Value pushes;                                   // a Pushes of peers.h
 
   llvm::DenseMap<Value, SharedTile> staged;

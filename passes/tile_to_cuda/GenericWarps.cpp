@@ -57,6 +57,10 @@ static void setRegisters(KernelBuilder &k, StringRef way, std::optional<int64_t>
 LogicalResult GenericLowering::warpRoles(tile::WarpRolesOp op) {
   KernelBuilder k(loc, b);
   int64_t consumers = op.getConsumers(), producers = op.getProducers();
+  if (op == pushesBegin) {
+    Type type = cuda::OpaqueType::get(b.getContext(), "Pushes<" + std::to_string(push.getExchange()->getRanks()) + ">");
+    pushes = k.name("pushes", cuda::LocalOp::create(k, cuda::LocalType::get(b.getContext(), {}, type), Value()));
+  }
   auto roles = scf::IfOp::create(k, k.less(warp, consumers), /*withElseRegion=*/true);
   scopes.back().inner = roles;
 
@@ -64,6 +68,10 @@ LogicalResult GenericLowering::warpRoles(tile::WarpRolesOp op) {
   k.setInsertionPoint(roles.thenYield());
   setRegisters(k, "inc", op.getConsumerRegisters());
   startCursors(/*ofProducers=*/false);
+  if (op == pushesBegin) {
+    cuda::DependOp::create(b, loc);
+    cuda::SetOp::create(b, loc, beginPushes(), pushes, ValueRange{});
+  }
   if (failed(lowerRegion(op.getConsume(), roles.thenBlock(), {ThreadGroup::Role, consumers})))
     return failure();
 

@@ -11,6 +11,7 @@
 #include "passes/tile_to_cuda/CreateKernel.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/SaveAndRestore.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -36,8 +37,8 @@ bool GenericLowering::comesBeforeRanks(Operation *load) {
 
 LogicalResult GenericLowering::lower(Operation *op) {
   loc = withoutNames(op->getLoc());
-  if (op == pushesBegin)
-    beginPushes();
+  if (op == pushesBegin && !isa<tile::WarpRolesOp>(op))
+    pushes = beginPushes();
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case([&](tile::ProgramIdOp id) {
         Value block = special(static_cast<cuda::Special>(static_cast<int>(cuda::Special::BlockX) + id.getDimension()));
@@ -70,14 +71,16 @@ LogicalResult GenericLowering::lower(Operation *op) {
       })
       .Case<tile::LoadOp, tile::GatherOp>([&](auto load) {
         Value result = load.getResult();
+        bool isBeforeRanks = comesBeforeRanks(load);
+        llvm::SaveAndRestore early(isEarly, isBeforeRanks && beginsEarly());
         if (auto shared = dyn_cast<tile::SharedAttr>(tileType(result).getEncoding())) {
           staged[result] = stage(load, shared);
         } else if (isPulled(result)) {
           scopeOf[result] = scopes.size() - 1;
           // What the host wrote is read before earlier launches are waited for, and pages before a slot is.
-          bool isEarly = threads.group == ThreadGroup::Role && !load->template getParentOfType<scf::ForOp>();
+          bool isOutOfLoop = threads.group == ThreadGroup::Role && !load->template getParentOfType<scf::ForOp>();
           if (threads.group == ThreadGroup::Warp || threads.group == ThreadGroup::Fetch ||
-              (isEarly && isOfHost(load)) || comesBeforeRanks(load))
+              (isOutOfLoop && isOfHost(load)) || isBeforeRanks)
             arrayOf(result);
         } else {
           define(result, loadArray(load));
@@ -211,6 +214,11 @@ LogicalResult GenericLowering::run() {
   auto marker = cuda::CommentOp::create(b, loc, program.getSymName());
   entryEnd = marker;
   scopes.emplace_back();
+  if (beginsEarly()) {
+    llvm::SaveAndRestore early(isEarly, true);
+    beginExchange();
+    arrive();
+  }
   if (failed(lowerBlock(program.getBody().front())))
     return failure();
   endExchange();

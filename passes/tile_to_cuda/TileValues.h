@@ -112,6 +112,7 @@ protected:
   LogicalResult storeTile(Operation *op, Value value, Value view, mlir::ValueRange offsets, Value indices,
                           Value pushes = {});
   Value slotOf(tile::ViewType view);
+  bool isEarly = false; // calls may stand before the wait for earlier launches (early of cuda.call)
   Value loadSlice(mlir::tensor::ExtractSliceOp op);
   void loadParts(const KeptTile &tile, Value array, int64_t width, llvm::function_ref<Value(Value)> address);
   Value loadReduced(Value tile, const Layout &layout);
