@@ -316,10 +316,18 @@ LogicalResult LinearBody::apply(tile::SwapAbAttr schedule) {
   b.setInsertionPointToStart(&forWarps.getBody().front());
   LogicalResult result = success();
   Value first = add(mul(rank, warps), forWarps.getWarp());
-  forLoop(first, pieces, split * warps, [&](Value piece) {
+  auto ofPiece = [&](Value piece) {
     Value r = mul(div(piece, parts), pieceRows), c = mul(rem(piece, parts), pieceColumns);
     result = epilogue(slice(staged, r, c, pieceRows, pieceColumns), add(row, r), add(column, c), cols);
-  });
+  };
+  if (rows / pieceRows * parts > split * warps) {
+    forLoop(first, pieces, split * warps, ofPiece);
+    return result;
+  }
+  // A branch, unlike a loop, lets what the piece needs be loaded before the blocks of a cluster meet.
+  Value exists = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, first, pieces);
+  b.setInsertionPointToStart(scf::IfOp::create(b, exists, /*withElseRegion=*/false).thenBlock());
+  ofPiece(first);
   return result;
 }
 

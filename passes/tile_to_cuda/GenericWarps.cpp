@@ -169,8 +169,14 @@ LogicalResult GenericLowering::forWarps(tile::ForWarpsOp op) {
       mergeWarps(op, memory);
     return result;
   }
-  auto branch = scf::IfOp::create(b, loc, less(warp, index(count)), /*withElseRegion=*/false);
+  bool meets = clusterUser && op->isAncestor(clusterUser);
+  auto branch = scf::IfOp::create(b, loc, less(warp, index(count)), /*withElseRegion=*/meets);
   scopes.back().inner = branch;
+  if (meets) {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPoint(branch.elseYield());
+    call("cluster_barrier", "warp.h", {});
+  }
   return lowerRegion(op.getBody(), branch.thenBlock(), group);
 }
 
@@ -391,8 +397,29 @@ void TileValues::loadParts(const KeptTile &tile, Value array, int64_t width, llv
 }
 
 /// The blocks of a cluster meet, so that each may read what the others keep.
+/// The op in the body of one tile.for_warps of a part of the warps that first uses `tile`, or holds that use; null where
+/// others use it as well.
+static Operation *firstUseInWarps(Value tile, uint64_t warpsOfBlock) {
+  Operation *first = nullptr;
+  for (Operation *user : tile.getUsers()) {
+    auto warps = dyn_cast_or_null<tile::ForWarpsOp>(tile.getParentBlock()->findAncestorOpInBlock(*user));
+    if (!warps || warps.getCount() == warpsOfBlock)
+      return nullptr;
+    Operation *use = warps.getBody().front().findAncestorOpInBlock(*user);
+    if (first && first->getBlock() != use->getBlock())
+      return nullptr;
+    if (!first || use->isBeforeInBlock(first))
+      first = use;
+  }
+  return first;
+}
+
+/// The blocks of the cluster meet. Warps that have parts of the tile meet the others just before they use it, so that
+/// what else they need is on its way.
 LogicalResult GenericLowering::combineKept(tile::ClusterReduceOp op) {
-  call("cluster_barrier", "warp.h", {});
+  clusterUser = firstUseInWarps(op.getResult(), kernel.getThreads() / 32);
+  if (!clusterUser)
+    call("cluster_barrier", "warp.h", {});
   KeptTile tile = kept.lookup(op.getValue());
   tile.isOfCluster = true;
   tile.combination = op.getKind();

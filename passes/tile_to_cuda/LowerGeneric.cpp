@@ -39,6 +39,8 @@ LogicalResult GenericLowering::lower(Operation *op) {
   loc = withoutNames(op->getLoc());
   if (op == pushesBegin && !isa<tile::WarpRolesOp>(op))
     pushes = beginPushes();
+  if (op == clusterUser)
+    call("cluster_barrier", "warp.h", {});
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case([&](tile::ProgramIdOp id) {
         Value block = special(static_cast<cuda::Special>(static_cast<int>(cuda::Special::BlockX) + id.getDimension()));
