@@ -17,6 +17,7 @@
 #include "compiler/pipelines/Tuning.h"
 #include "dialects/llm/Llm.h"
 #include "dialects/llm/Stages.h"
+#include "dialects/tile/Collective.h"
 #include "fmt/format.h"
 #include "formats/tokenizer/chat_template_files.h"
 #include "frontends/hf/Checkpoint.h"
@@ -410,11 +411,9 @@ private:
     options.cpu = request.cpu;
     for (tile::ProgramOp program : programs) {
       result.kernels.push_back({program, {}, {}});
-      if (tile::CollectiveOp collective = tile::CollectiveOp::of(program))
-        result.manifestKernels.push_back(describeCollective(program, collective));
-      else
-        result.manifestKernels.push_back(
-            llvm::json::Object{{"name", program.getSymName().str()}, {"traffic", describeTraffic(program)}});
+      llvm::json::Object entry{{"name", program.getSymName().str()}, {"traffic", describeTraffic(program)}};
+      describeExchange(program, entry);
+      result.manifestKernels.push_back(std::move(entry));
     }
     CpuLibrary library;
     if (failed(compileCpuKernels(*result.tiles, options, library)))
@@ -422,12 +421,6 @@ private:
     bundle.files.emplace_back("kernels/cpu/kernels.so", std::move(library.bytes));
     result.cpuFeatures = std::move(library.features);
     return absl::OkStatus();
-  }
-
-  static llvm::json::Object describeCollective(tile::ProgramOp program, tile::CollectiveOp collective) {
-    return llvm::json::Object{{"name", program.getSymName().str()},
-                              {"collective", tile::stringifyCollectiveKind(collective.getKind()).str()},
-                              {"traffic", describeTraffic(program)}};
   }
 
   /// Adds a program that a library computes, so that no kernel is compiled for it.
@@ -452,16 +445,14 @@ private:
                               {"nvrtc_ms", kernel.nvrtcMilliseconds}};
   }
 
-  /// Adds what the kernel of `program` exchanges with other ranks, if it does.
+  /// Adds what `program` exchanges with other ranks, if it does.
   static void describeExchange(tile::ProgramOp program, llvm::json::Object &entry) {
-    auto describe = [&](tile::CollectiveKind kind, int64_t bytes) {
-      entry["collective"] = tile::stringifyCollectiveKind(kind).str();
-      entry["exchange_bytes"] = bytes;
-    };
-    if (tile::CollectiveOp collective = tile::CollectiveOp::of(program))
-      describe(collective.getKind(), collective.getExchangeBytes(tile::targetOf(collective)));
-    if (tile::ReceiveSumOp sum = tile::ReceiveSumOp::of(program))
-      describe(tile::CollectiveKind::AllReduce, sum.getExchangeBytes());
+    auto rows = tile::ExchangedRows::of(program);
+    if (!rows)
+      return;
+    entry["collective"] = tile::stringifyCollectiveKind(rows->kind).str();
+    if (rows->bytes)
+      entry["exchange_bytes"] = rows->bytes;
   }
 
   absl::Status compileForCuda(CompiledTarget &result, const std::string &target) {

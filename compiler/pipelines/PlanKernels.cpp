@@ -3,6 +3,7 @@
 #include "compiler/pipelines/PlanKernels.h"
 
 #include "compiler/pipelines/PlanTypes.h"
+#include "dialects/tile/Collective.h"
 #include "passes/tile_to_cuda/CreateKernel.h"
 
 using namespace mlir;
@@ -94,31 +95,23 @@ static flatbuffers::Offset<plan::Code> buildCode(flatbuffers::FlatBufferBuilder 
                                 maps ? maps.size() : 0, takesPeers);
 }
 
-/// What ranks do together: `collective`, which a communicator does if there is no kernel, or `sum` and what follows it.
-static FailureOr<flatbuffers::Offset<plan::Collective>> buildCollective(flatbuffers::FlatBufferBuilder &fb,
-                                                                        tile::CollectiveOp collective,
-                                                                        tile::ReceiveSumOp sum,
-                                                                        const KernelFacts &facts) {
-  tile::ViewType rows = collective ? collective.getInput().getType() : sum.getView().getType();
-  FailureOr<plan::DataType> type = planTypeOf(collective ? collective.getOperation() : sum, rows.getElementType());
+/// What ranks do with `rows`: by a communicator if there is no kernel, or by a kernel, also with what follows a sum.
+static FailureOr<flatbuffers::Offset<plan::Collective>>
+buildCollective(flatbuffers::FlatBufferBuilder &fb, const tile::ExchangedRows &rows, const KernelFacts &facts) {
+  FailureOr<plan::DataType> type = planTypeOf(rows.op, rows.view.getElementType());
   if (failed(type))
     return failure();
   static_assert(static_cast<int>(tile::CollectiveKind::AllReduce) == plan::CollectiveOp_AllReduce &&
                 static_cast<int>(tile::CollectiveKind::AllGather) == plan::CollectiveOp_AllGather);
-  auto kind = collective ? collective.getKind() : tile::CollectiveKind::AllReduce;
-  int64_t resultColumns = kind == tile::CollectiveKind::AllGather ? collective.getOutput().getType().getShape()[1] : 0;
   flatbuffers::Offset<plan::Code> code, epilogue;
-  int64_t exchangeBytes = 0;
-  if (facts.kernel) {
+  if (facts.kernel)
     code = buildCode(fb, facts.kernel);
-    exchangeBytes = sum ? sum.getExchangeBytes() : collective.getExchangeBytes(tile::targetOf(collective));
-  }
   if (facts.epilogue)
     epilogue = buildCode(fb, facts.epilogue);
-  return plan::CreateCollective(fb, static_cast<plan::CollectiveOp>(kind), static_cast<plan::Extent>(*rows.getExtent()),
-                                static_cast<uint32_t>(rows.getShape()[1]), *type, /*peer=*/0,
-                                static_cast<uint32_t>(resultColumns), code, static_cast<uint64_t>(exchangeBytes),
-                                epilogue);
+  return plan::CreateCollective(
+      fb, static_cast<plan::CollectiveOp>(rows.kind), static_cast<plan::Extent>(*rows.view.getExtent()),
+      static_cast<uint32_t>(rows.view.getShape()[1]), *type, /*peer=*/0, static_cast<uint32_t>(rows.resultColumns),
+      code, static_cast<uint64_t>(rows.bytes), epilogue);
 }
 
 FailureOr<flatbuffers::Offset<plan::Kernel>> inlay::buildKernel(flatbuffers::FlatBufferBuilder &fb,
@@ -127,10 +120,8 @@ FailureOr<flatbuffers::Offset<plan::Kernel>> inlay::buildKernel(flatbuffers::Fla
   if (failed(views))
     return failure();
   std::string name = facts.name().str();
-  tile::CollectiveOp collective = tile::CollectiveOp::of(facts.program);
-  tile::ReceiveSumOp sum = tile::ReceiveSumOp::of(facts.program);
-  if (collective || sum) {
-    FailureOr<flatbuffers::Offset<plan::Collective>> body = buildCollective(fb, collective, sum, facts);
+  if (auto rows = tile::ExchangedRows::of(facts.program)) {
+    FailureOr<flatbuffers::Offset<plan::Collective>> body = buildCollective(fb, *rows, facts);
     if (failed(body))
       return failure();
     return plan::CreateKernelDirect(fb, name.c_str(), &*views, plan::KernelBody_Collective, body->Union());
