@@ -2,6 +2,7 @@
 
 #include "mlir/Analysis/TopologicalSortUtils.h"
 #include "passes/llm/FusionCost.h"
+#include "passes/llm/OutlineGroup.h"
 #include "passes/llm/Passes.h"
 #include "passes/llm/ProductFamilies.h"
 #include "passes/llm/SplitNorms.h"
@@ -17,13 +18,6 @@ namespace inlay {
 } // namespace inlay
 
 namespace {
-
-/// Ops that become one kernel, in the order of the step.
-struct Group {
-  std::string name, family;
-  OpSet ops;
-  int64_t savedBytes = 0; // a row
-};
 
 /// Forms the groups of one step.
 class GroupFormer {
@@ -52,7 +46,7 @@ public:
       if (!groupOf.count(&op))
         growRows(&op);
     for (std::unique_ptr<Group> &group : groups)
-      outline(*group);
+      outlineGroup(*group, maxRows);
     if (!sortTopologically(&body))
       return function.emitError() << "has groups that wait for each other; this is a mistake of llm-form-groups";
     return success();
@@ -311,49 +305,6 @@ private:
     OpSet own = group.ops;
     own.insert_range(withLookups(op));
     return !waitsForOthers(op, first, own);
-  }
-
-  /// Says what `group` became.
-  void describe(Group &group, GroupOp op) {
-    std::string members;
-    int64_t weightBytes = 0;
-    for (Operation &member : op.getBody().front().without_terminator()) {
-      members += (members.empty() ? "" : ", ") + member.getName().stripDialect().str();
-      if (auto fusion = dyn_cast<FusionInterface>(member))
-        weightBytes += fusion.getWeightBytes(maxRows);
-    }
-    InFlightDiagnostic remark = op.emitRemark() << "one kernel (" << group.family << "): " << members;
-    if (weightBytes)
-      remark << "; reads " << weightBytes << " bytes of weights";
-    if (group.savedBytes)
-      remark << "; saves " << group.savedBytes << " bytes a row";
-  }
-
-  /// Moves the ops of `group` into an llm.group.
-  void outline(Group &group) {
-    SmallVector<Operation *> ops(group.ops.begin(), group.ops.end());
-    llvm::sort(ops, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
-    SmallVector<Value> outputs;
-    // What the prologue of a product computes comes last.
-    SmallVector<Operation *> writers(ops);
-    if (isa<LinearOp>(group.ops.front()))
-      std::rotate(writers.begin(), llvm::find(writers, group.ops.front()), writers.end());
-    for (Operation *op : writers)
-      for (Value result : op->getResults())
-        if (llvm::any_of(result.getUsers(), [&](Operation *user) { return !group.ops.contains(user); }))
-          outputs.push_back(result);
-    OpBuilder builder(ops.back());
-    auto grouped = GroupOp::create(builder, NameLoc::get(builder.getStringAttr(group.name)),
-                                   ValueRange(outputs).getTypes(), group.name, group.family);
-    Block &body = grouped.getBody().emplaceBlock();
-    for (Operation *op : ops)
-      op->moveBefore(&body, body.end());
-    builder.setInsertionPointToEnd(&body);
-    auto yield = YieldOp::create(builder, grouped.getLoc(), outputs);
-    for (auto [inner, outer] : llvm::zip(outputs, grouped.getResults()))
-      inner.replaceUsesWithIf(
-          outer, [&](OpOperand &use) { return use.getOwner() != yield && use.getOwner()->getParentOp() != grouped; });
-    describe(group, grouped);
   }
 };
 
