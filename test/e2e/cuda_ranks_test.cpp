@@ -2,6 +2,7 @@
 // happens when they do not.
 #include "runtime/device/cuda_rounds.h"
 #include "test/e2e/cuda_ranks_testing.h"
+#include "test/e2e/fake_driver.h"
 
 #include <algorithm>
 #include <atomic>
@@ -171,6 +172,40 @@ TEST_F(CudaRanksTest, NcclSumsAndGathersRows) {
       EXPECT_EQ(logits[0][row * kVocabulary + column],
                 static_cast<float>(column < kLogits ? row * kLogits + column : 1000 + row * kLogits + column - kLogits))
           << row << ", " << column;
+}
+
+// The rows are written late, on the stream of the gather.
+TEST_F(CudaRanksTest, NcclGathersOnTheStreamThatIsNamed) {
+  const plan::Target &target = MakeTarget(builder_);
+  ASSERT_EQ(Connect(target, DistributedBackend::kNccl), absl::OkStatus());
+  Set("FAKE_LATE", "rows");
+  std::vector<float> logits[2];
+  absl::Status statuses[2];
+  auto run = [&](uint32_t rank) -> absl::Status {
+    Device &device = *devices_[rank];
+    void *from = *device.Allocate(kLogits * 4, "input"), *to = *device.Allocate(kVocabulary * 4, "output");
+    absl::Status status = device.Clear(from, kLogits * 4);
+    const cuda_driver::Api &api = **cuda_driver::LoadDriver();
+    cuda_driver::Stream second = nullptr;
+    EXPECT_EQ(api.StreamCreate(&second, cuda_driver::kStreamNonBlocking), 0);
+    fake::Enqueue([&] { std::fill_n(static_cast<float *>(from), kLogits, static_cast<float>(rank + 1)); }, second,
+                  "rows");
+    void *arguments[] = {from, to};
+    status.Update(ranks_->Run(rank, *target.kernels()->Get(1)->body_as_Collective(), arguments, /*rows=*/1, second));
+    EXPECT_EQ(api.StreamSynchronize(second), 0);
+    logits[rank].resize(kVocabulary);
+    status.Update(device.CopyToHost(logits[rank].data(), to, kVocabulary * 4));
+    EXPECT_EQ(api.StreamDestroy(second), 0);
+    return status;
+  };
+  std::thread other([&] { statuses[1] = run(1); });
+  statuses[0] = run(0);
+  other.join();
+  ASSERT_TRUE(statuses[0].ok() && statuses[1].ok()) << statuses[0] << statuses[1];
+  std::vector<float> expected(kVocabulary, 2);
+  std::fill_n(expected.begin(), kLogits, 1.0f);
+  for (const std::vector<float> &found : logits)
+    EXPECT_EQ(found, expected);
 }
 
 // An epilogue reads the sum where the rows were; its other arguments are not those of the sum.
