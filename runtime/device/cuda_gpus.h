@@ -26,7 +26,7 @@ bool SharesGpus(std::span<const int32_t> devices);
 void PrepareSharedGpus();
 
 // Returns the GPUs of `ranks` ranks. Rank r has GPU devices[r], or if `devices` is empty, the r-th that can run
-// `target`. Otherwise `devices` has at least as many elements. Errors name the GPUs of this machine.
+// `target`. Errors name the GPUs of this machine.
 absl::StatusOr<std::vector<FoundGpu>> FindGpus(const cuda_driver::Api &api, std::string_view target, uint32_t ranks,
                                                std::span<const int32_t> devices);
 

@@ -41,9 +41,9 @@ time of a step.
 with a clock around each launch. The time of a kernel starts when all earlier kernels have ended, or at its own start if
 that is later, and ends at its own end. So the times of kernels and gaps add up to the time of the step. overlap is the
 time that the kernel ran at the same time as earlier ones. MB is the data that the kernel must move (weights,
-activations, keys and values, each once). % read is MB over time, in percent of a read-only stream measured before the
-first test. With several ranks, the kernels are those of rank 0 or of --profile-rank. On the cpu, where ranks share the
-cores, the kernels of one rank take longer while another one runs.
+activations, keys and values, each once). % read is MB over time, in percent of a read-only stream, which is measured on
+the same GPU before the first test. With several ranks, the kernels are those of rank 0 or of --profile-rank. On the
+cpu, where ranks share the cores, the kernels of one rank take longer while another one runs.
 
 Examples:
   bench-model llama.inlay                                  the tests pp512 and tg128
@@ -143,9 +143,14 @@ struct Profiler {
   double read = 0; // read bandwidth in bytes per second
 };
 
-// Creates the profiler. Sets `engine.target` to the target that the engine would choose: the GPU's if this machine can
-// run it, else cpu.
+// Creates the profiler of the rank that is profiled. Sets `engine.target` to the target that the engine would choose:
+// the GPU's if this machine can run it, else cpu.
 absl::StatusOr<Profiler> OpenProfiler(const Flags &flags, const Bundle &bundle, EngineOptions &engine) {
+  const uint32_t ranks = bundle.plan().ranks();
+  if (flags.profile_rank >= ranks)
+    return absl::InvalidArgumentError(fmt::format("--profile-rank is {}, but {} has {} ranks; expected 0 to {}",
+                                                  flags.profile_rank, flags.bundle, ranks, ranks - 1));
+  const DeviceRank rank{.index = flags.profile_rank, .count = ranks, .devices = engine.devices};
   std::vector<std::string> targets;
   if (!engine.target.empty())
     targets.push_back(engine.target);
@@ -154,7 +159,9 @@ absl::StatusOr<Profiler> OpenProfiler(const Flags &flags, const Bundle &bundle, 
       targets.insert(target->name()->string_view() == "cpu" ? targets.end() : targets.begin(), target->name()->str());
   absl::Status first_error;
   for (const std::string &target : targets) {
-    absl::StatusOr<double> read = MeasureReadBandwidth(target, engine.threads);
+    if (target == "cpu" && !engine.devices.empty() && !first_error.ok())
+      break; // --device names no GPU that can run the bundle
+    absl::StatusOr<double> read = MeasureReadBandwidth(target, engine.threads, rank);
     if (!read.ok()) {
       first_error.Update(read.status());
       continue;
@@ -279,9 +286,6 @@ absl::StatusOr<std::string> Profile(const Flags &flags, const Bundle &bundle, co
 }
 
 absl::Status CheckProfile(const Flags &flags, const std::vector<Test> &tests, const EngineStats &stats) {
-  if (flags.profile_rank >= static_cast<uint32_t>(stats.ranks))
-    return absl::InvalidArgumentError(fmt::format("--profile-rank is {}, but {} has {} ranks; expected 0 to {}",
-                                                  flags.profile_rank, flags.bundle, stats.ranks, stats.ranks - 1));
   if (flags.profile_rank >= RanksHere(flags, stats))
     return absl::InvalidArgumentError(
         fmt::format("--profile-rank is {}, but the process of rank 0 traces its own kernels only; run all ranks in one "
