@@ -68,8 +68,6 @@ public:
     if (!debug.ok())
       return debug.status();
     debug_ = *debug;
-    if (SharesGpus(rank_.devices))
-      PrepareSharedGpus();
     if (absl::Status status = Check(api_.Init(0), "starting the driver"); !status.ok())
       return status;
     absl::StatusOr<std::vector<FoundGpu>> found = FindGpus(api_, target, rank_.count, rank_.devices);
@@ -631,6 +629,9 @@ private:
 
 absl::StatusOr<std::unique_ptr<inlay::Device>> OpenCudaDevice(std::string_view target, int threads,
                                                               const std::string &cublaslt, const DeviceRank &rank) {
+  // Before the device starts its threads.
+  if (SharesGpus(rank.devices))
+    PrepareSharedGpus();
   absl::StatusOr<const Api *> api = LoadDriver();
   if (!api.ok())
     return api.status();
