@@ -2,6 +2,7 @@
 
 #include "fmt/format.h"
 #include "runtime/bundle/collective.h"
+#include "runtime/device/cuda_shared_fit.h"
 #include "runtime/support/files.h"
 
 #include <algorithm>
@@ -68,7 +69,7 @@ absl::Status CudaKernels::LoadKernels(const Bundle &bundle, const plan::Target &
       api_.FunctionSetAttribute(function, kNonPortableClusterAllowed, 1);
     functions_.push_back({function, kernel, &body, nullptr, collective, exchanges});
   }
-  return absl::OkStatus();
+  return rank_.gpus ? CheckShared(target) : absl::OkStatus();
 }
 
 absl::Status CudaKernels::PrepareProduct(const plan::Kernel &kernel, const plan::Target &target) {
@@ -111,6 +112,28 @@ absl::Status CudaKernels::CheckParameters(Function function, const plan::Kernel 
   return absl::DataLossError(
       fmt::format("{}: found parameters of {} bytes, expected {} as in plan.fb; compile the model again", path,
                   fmt::join(found, ", "), fmt::join(expected, ", ")));
+}
+
+absl::Status CudaKernels::CheckShared(const plan::Target &target) const {
+  const CudaRanks &ranks = *rank_.gpus;
+  const uint32_t stage = ranks.first_of_stage(rank_.index) / ranks.ranks_of_stage();
+  return CheckSharedFit(target, stage,
+                        {.ranks = ranks.RanksThatMeet(rank_.index),
+                         .ordinal = ranks.gpu(rank_.index).ordinal,
+                         .blocks_at_once = [&](uint32_t kernel) { return BlocksAtOnce(functions_[kernel]); }});
+}
+
+absl::StatusOr<uint64_t> CudaKernels::BlocksAtOnce(const LoadedKernel &kernel) const {
+  int threads = 1, of_multiprocessor = 0, multiprocessors = 0;
+  for (uint32_t i = 0; kernel.code->block() && i < kernel.code->block()->size(); ++i)
+    threads *= static_cast<int>(kernel.code->block()->Get(i));
+  for (Result result :
+       {api_.MaxActiveBlocks(&of_multiprocessor, kernel.function, threads, kernel.code->shared_bytes()),
+        api_.DeviceGetAttribute(&multiprocessors, kMultiprocessorCount, rank_.gpus->gpu(rank_.index).device)})
+    if (absl::Status status = Check(result, "asking how many blocks of " + kernel.kernel->name()->str() + " run");
+        !status.ok())
+      return status;
+  return static_cast<uint64_t>(of_multiprocessor) * static_cast<uint64_t>(multiprocessors);
 }
 
 void CudaKernels::UnloadKernels() {

@@ -45,6 +45,10 @@ private:
   absl::Status CheckParameters(cuda_driver::Function function, const plan::Kernel &kernel, const plan::Code &code,
                                size_t step_sizes, bool takes_peers, const std::string &path) const;
 
+  // Checks that the kernels of ranks that share this GPU end.
+  absl::Status CheckShared(const plan::Target &target) const;
+  absl::StatusOr<uint64_t> BlocksAtOnce(const LoadedKernel &kernel) const;
+
   cuda_driver::Pointer table_ = 0;
   const std::string cublaslt_path_;
   std::unique_ptr<CublasLt> cublaslt_; // if a kernel is a product of cuBLASLt

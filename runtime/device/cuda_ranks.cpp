@@ -61,6 +61,12 @@ uint32_t CudaRanks::RanksOnGpuOf(uint32_t rank) const {
   return static_cast<uint32_t>(std::ranges::count(gpus_, gpus_[rank].device, &RankGpu::device));
 }
 
+uint32_t CudaRanks::RanksThatMeet(uint32_t rank) const {
+  return static_cast<uint32_t>(std::ranges::count_if(GpusOfStage(first_of_stage(rank)), [&](const RankGpu &other) {
+    return other.is_here() && other.device == gpus_[rank].device;
+  }));
+}
+
 bool CudaRanks::SharesContext(uint32_t rank) const {
   return std::ranges::any_of(gpus_, [&](const RankGpu &other) {
     return &other != &gpus_[rank] && other.is_here() && other.device == gpus_[rank].device;

@@ -44,6 +44,9 @@ public:
             cuda_driver::Stream stream);
   // The number of ranks that have the GPU of this one, which may be in other processes.
   uint32_t RanksOnGpuOf(uint32_t rank) const;
+  // The number of ranks whose kernels start together with those of this one (CudaSharedLaunches), itself included.
+  uint32_t RanksThatMeet(uint32_t rank) const;
+  const RankGpu &gpu(uint32_t rank) const { return gpus_[rank]; }
   // Whether another rank of this process has the same GPU, and so the same context.
   bool SharesContext(uint32_t rank) const;
   // The PCI addresses of the GPUs of all ranks, which must be the same in all processes.

@@ -18,13 +18,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-class CudaSharedGpusTest : public CudaRanksTest {
-protected:
-  ~CudaSharedGpusTest() override {
-    for (const char *name : {"CUDA_DEVICE_MAX_CONNECTIONS", "CUDA_MODULE_LOADING"}) // PrepareSharedGpus()
-      unsetenv(name);
-  }
-};
+class CudaSharedGpusTest : public CudaRanksTest {};
 
 TEST_F(CudaSharedGpusTest, RanksHaveTheGpusThatAreNamed) {
   Set("FAKE_GPUS", "4");

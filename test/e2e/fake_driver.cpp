@@ -6,6 +6,7 @@
 //   FAKE_CHIPS         their chips ("90"), separated by commas if they differ
 //   FAKE_FIRST_GPU     number of the first one on the PCI bus (0)
 //   FAKE_MEMORY        bytes of memory of each
+//   FAKE_BLOCKS        blocks of a kernel that each runs at the same time (2112)
 //   FAKE_NO_PEER=0:1   GPU 0 cannot access the memory of GPU 1
 //   FAKE_BROKEN=0:1    GPU 0 says that it can, but what it writes there is lost and what it reads is zeros
 //   FAKE_FAULT=0:1     GPU 0 says that it can, but what it copies from there or to there is an error
