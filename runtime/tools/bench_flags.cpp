@@ -123,16 +123,22 @@ uint32_t RanksHere(const BenchFlags &flags, const EngineStats &stats) {
   return flags.engine.process.ranks > 0 ? 1 : static_cast<uint32_t>(stats.ranks);
 }
 
+absl::Status CheckProfiledRank(const BenchFlags &flags, uint32_t ranks) {
+  if (flags.profile_rank >= ranks)
+    return absl::InvalidArgumentError(fmt::format("--profile-rank is {}, but {} has {} ranks; expected 0 to {}",
+                                                  flags.profile_rank, flags.bundle, ranks, ranks - 1));
+  if (SharesGpus(flags.engine.devices))
+    return absl::InvalidArgumentError(
+        "--profile traces kernels by GPU, and --device names a GPU for several ranks; give each rank a GPU of its own");
+  return absl::OkStatus();
+}
+
 absl::Status CheckProfile(const BenchFlags &flags, std::span<const Test> tests, const EngineStats &stats) {
   if (flags.profile_rank >= RanksHere(flags, stats))
     return absl::InvalidArgumentError(
         fmt::format("--profile-rank is {}, but the process of rank 0 traces its own kernels only; run all ranks in one "
                     "process, without mpirun",
                     flags.profile_rank));
-  if (SharesGpus(flags.engine.devices))
-    return absl::InvalidArgumentError(
-        "--profile traces kernels by GPU, and --device names a GPU for several ranks; give "
-        "each rank a GPU of its own");
   if (!flags.profile_trace.empty() && tests.size() != 1)
     return absl::InvalidArgumentError(fmt::format("--profile-trace needs exactly one test, and these options select "
                                                   "{}; give one of -p and -n, and one value each for -b and -d",

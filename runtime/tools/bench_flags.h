@@ -33,6 +33,8 @@ void AddBenchFlags(CLI::App &app, BenchFlags &flags);
 absl::StatusOr<std::vector<Test>> TestsOf(const BenchFlags &flags);
 // The ranks that this process runs.
 uint32_t RanksHere(const BenchFlags &flags, const EngineStats &stats);
+// Checks the rank and the GPUs of --profile, for a bundle of `ranks` ranks, before the GPU's driver starts.
+absl::Status CheckProfiledRank(const BenchFlags &flags, uint32_t ranks);
 // Checks that --profile can show the kernels of the tests.
 absl::Status CheckProfile(const BenchFlags &flags, std::span<const Test> tests, const EngineStats &stats);
 

@@ -51,9 +51,8 @@ absl::Status WriteFile(const std::string &path, const std::string &text) {
 
 absl::StatusOr<Profiler> OpenProfiler(const BenchFlags &flags, const Bundle &bundle, EngineOptions &engine) {
   const uint32_t ranks = bundle.plan().ranks();
-  if (flags.profile_rank >= ranks)
-    return absl::InvalidArgumentError(fmt::format("--profile-rank is {}, but {} has {} ranks; expected 0 to {}",
-                                                  flags.profile_rank, flags.bundle, ranks, ranks - 1));
+  if (absl::Status status = CheckProfiledRank(flags, ranks); !status.ok())
+    return status;
   const DeviceRank rank{.index = flags.profile_rank, .count = ranks, .devices = engine.devices};
   std::vector<std::string> targets;
   if (!engine.target.empty())
