@@ -190,6 +190,8 @@ def errors(t: tools.Tools, machine: Machine, model: pathlib.Path) -> None:
                   "--device", "1")
     machine.fails("memory that ranks share", ["of the 128.0 MiB that are free on Fake GPU (sm_90a) for each of the 2 ranks that share it"], "--device", "0,0",
                   "--gpu-memory-utilization", 0.0001)
+    machine.fails("sums that do not fit beside each other", [" exchanges rows with ", "of the 2 ranks that share GPU 0, which runs 1 of them",
+                  "expected at most 0", "Name more GPUs (--device)"], "--device", "0,0", FAKE_BLOCKS="1")
     machine.fails("no index", ["--device: expected indices of GPUs separated by commas, as in 1,2,3; found 'x'"], "--device", "0,x")
     machine.fails("no NCCL", ["the ranks need NCCL because --distributed-backend is nccl", "none.so", "--nccl", "nvidia-nccl-cu13"],
                   "--distributed-backend", "nccl", nccl=t.scratch / "none.so")
