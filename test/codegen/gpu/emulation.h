@@ -332,45 +332,47 @@ static void enter() {
   yield();
   abort();
 }
-/// Memory that mapMemory() gave, with the page behind it: address and bytes.
-static std::vector<std::pair<void *, size_t>> mappings;
-static std::vector<unsigned char *> sharedEnds, stackEnds;
+/// Memory for blocks and for stacks of fibers: their ends. Later launches use it again, because mapping 4,096 stacks
+/// takes longer than most kernels run. All parts of a library share it.
+inline std::vector<unsigned char *> sharedEnds, stackEnds;
+constexpr size_t pageBytes = 4096, mostSharedBytes = 256 * 1024, stackBytes = 128 * 1024;
 /// Returns the end of `bytes` of memory. An inaccessible page follows.
 static unsigned char *mapMemory(size_t bytes) {
-  constexpr size_t page = 4096;
-  size_t pages = (bytes + page - 1) / page * page;
   void *memory =
-      mmap(nullptr, pages + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED || mprotect(static_cast<unsigned char *>(memory) + pages, page, PROT_NONE) != 0) {
+      mmap(nullptr, bytes + pageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED || mprotect(static_cast<unsigned char *>(memory) + bytes, pageBytes, PROT_NONE) != 0) {
     perror("memory for a block");
     abort();
   }
-  mappings.emplace_back(memory, pages + page);
-  return static_cast<unsigned char *>(memory) + pages;
+  return static_cast<unsigned char *>(memory) + bytes;
 }
-/// A process may have some ten thousand mappings, and runs many kernels.
-static void unmapMemory() {
-  for (auto [memory, bytes] : mappings)
-    munmap(memory, bytes);
-  mappings.clear();
+/// Unmaps what mapMemory() gave. A process may have some ten thousand mappings; one that loads many libraries calls
+/// this after each launch.
+extern "C" __attribute__((used)) inline void releaseMemory() {
+  for (unsigned char *end : sharedEnds)
+    munmap(end - mostSharedBytes, mostSharedBytes + pageBytes);
+  for (unsigned char *end : stackEnds)
+    munmap(end - stackBytes, stackBytes + pageBytes);
   sharedEnds.clear();
   stackEnds.clear();
 }
 /// Shared memory for the block of this rank: `bytes` of NaNs at a multiple of 1024, before an inaccessible page.
 static unsigned char *sharedMemory(int rank, size_t bytes) {
-  constexpr size_t alignment = 1024, most = 256 * 1024;
+  constexpr size_t alignment = 1024;
   while (static_cast<int>(sharedEnds.size()) <= rank)
-    sharedEnds.push_back(mapMemory(most));
+    sharedEnds.push_back(mapMemory(mostSharedBytes));
   size_t aligned = (bytes + alignment - 1) / alignment * alignment;
   return static_cast<unsigned char *>(memset(sharedEnds[rank] - aligned, 0xff, aligned));
 }
 /// Makes the fiber of thread `thread` of a block. It starts at enter(), on stack number `index`.
 static std::unique_ptr<Fiber> makeFiber(Block &block, int thread, size_t index) {
   if (index == stackEnds.size())
-    stackEnds.push_back(mapMemory(128 * 1024));
+    stackEnds.push_back(mapMemory(stackBytes));
   auto fiber = std::make_unique<Fiber>();
   // The return address of the switch, at a multiple of 16, above the six registers that the switch pops.
-  auto *frame = reinterpret_cast<void **>(stackEnds[index] - 32);
+  // Stacks begin at different offsets of a page. At the same offset, their first lines would share few places in the
+  // cache.
+  auto *frame = reinterpret_cast<void **>(stackEnds[index] - 32 - index % 32 * 64);
   frame[0] = reinterpret_cast<void *>(enter);
   fiber->stackPointer = frame - 6;
   fiber->thread.x = thread;
@@ -446,5 +448,4 @@ static void runGrid(void (*body)(), const EmulatedLaunch &launch) {
     for (unsigned y = 0; y < gridDim.y; ++y)
       for (unsigned x = 0; x < gridDim.x; x += launch.cluster)
         runCluster(launch, {x, y, z});
-  unmapMemory();
 }
