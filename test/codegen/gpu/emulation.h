@@ -3,6 +3,8 @@
 // that the program allows. Results of earlier launches appear when no fiber can continue without them.
 #include "emulated_launch.h"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -162,15 +164,18 @@ template <> bfloat16 from_float<bfloat16>(float x) {
 struct e4m3 {
   unsigned char bits;
 };
-static float to_float(e4m3 x) {
-  int code = x.bits;
-  int exponent = code >> 3 & 15, fraction = code & 7;
-  if (exponent == 15 && fraction == 7)
-    return NAN;
-  float magnitude =
-      exponent ? ldexpf(static_cast<float>(8 + fraction), exponent - 10) : ldexpf(static_cast<float>(fraction), -9);
-  return code & 0x80 ? -magnitude : magnitude;
-}
+/// The numbers that the codes stand for. Those of 0 to 0x7e grow.
+static const std::array<float, 256> e4m3Numbers = [] {
+  std::array<float, 256> numbers{};
+  for (int code = 0; code < 256; ++code) {
+    int exponent = code >> 3 & 15, fraction = code & 7;
+    float magnitude =
+        exponent ? ldexpf(static_cast<float>(8 + fraction), exponent - 10) : ldexpf(static_cast<float>(fraction), -9);
+    numbers[code] = exponent == 15 && fraction == 7 ? NAN : code & 0x80 ? -magnitude : magnitude;
+  }
+  return numbers;
+}();
+static float to_float(e4m3 x) { return e4m3Numbers[x.bits]; }
 static void convert_e4m3x2(float *numbers, unsigned short codes) {
   numbers[0] = to_float(e4m3{static_cast<unsigned char>(codes)});
   numbers[1] = to_float(e4m3{static_cast<unsigned char>(codes >> 8)});
@@ -178,13 +183,13 @@ static void convert_e4m3x2(float *numbers, unsigned short codes) {
 template <> e4m3 from_float<e4m3>(float x) {
   if (x != x)
     return {0x7f};
-  // Codes grow with the number that they stand for: the nearest of 0 to 448, the even one of two.
-  int code = 0;
-  float least = INFINITY;
-  for (int other = 0; other < 0x7f; ++other) {
-    float distance = fabsf(to_float(e4m3{static_cast<unsigned char>(other)}) - fabsf(x));
-    if (distance < least || (distance == least && other % 2 == 0))
-      least = distance, code = other;
+  // The nearest number of 0 to 448, the even code of two.
+  const float *first = e4m3Numbers.data(), magnitude = fabsf(x);
+  int code = static_cast<int>(std::lower_bound(first, first + 0x7e, magnitude) - first);
+  if (code > 0) {
+    float below = magnitude - first[code - 1], above = first[code] - magnitude;
+    if (below < above || (below == above && code % 2 == 1))
+      --code;
   }
   return {static_cast<unsigned char>(code | (std::signbit(x) ? 0x80 : 0))};
 }
