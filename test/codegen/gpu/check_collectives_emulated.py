@@ -31,7 +31,7 @@ class EmulatedRanks:
         names = ["step_exchange"] + (["step_exchange_epilogue"] if case.epilogue else []) + (["step_linear"] if case.family else [])
         self.case, self.specs = case, {name: json.loads((folder / f"{name}.json").read_text()) for name in names}
         sources = {name: (folder / f"{name}.cu").read_text() for name in names}
-        library = emulation.compile_kernels(compiler, sources, scratch / folder.name)
+        library = emulation.compile_kernels(compiler, sources, scratch / folder.name, optimization="-O1")
         self.libraries = []
         for rank in range(case.ranks):
             copy = scratch / f"{folder.name}.rank{rank}.so"
@@ -137,7 +137,8 @@ def check_emulated(compiler, folder):
         for name, case in SMALL.items():
             rng, ranks = np.random.default_rng(3), EmulatedRanks(compiler, folder / name, case, pathlib.Path(scratch))
             rounds = 0  # of the exchange
-            sizes = [1, case.rows, 2, case.rows // 2, 1, case.rows, case.rows - 1, 3]
+            # Steps of one row repeat until the first buffer is used again.
+            sizes = [1, case.rows, 2, case.rows // 2, 1, case.rows, case.rows - 1, 3] if case.rows > 1 else [1] * (ROUNDS + 1)
             for step, rows in enumerate(max(1, min(rows, case.rows)) for rows in sizes):
                 xs, others, linears = random_step(rng, case, rows)
                 in_place = step % 2 == 1 and not case.gathered and not case.epilogue
