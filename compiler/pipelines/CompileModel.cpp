@@ -3,19 +3,19 @@
 #include "compiler/pipelines/CompileModel.h"
 
 #include "codegen/emit/CompileKernels.h"
-#include "codegen/tile_to_cpu/Compile.h"
 #include "compiler/pipelines/CacheGroups.h"
 #include "compiler/pipelines/Calibration.h"
 #include "compiler/pipelines/CheckpointOptions.h"
 #include "compiler/pipelines/Diagnostics.h"
 #include "compiler/pipelines/Lowering.h"
+#include "compiler/pipelines/Manifest.h"
 #include "compiler/pipelines/PlanBuilder.h"
 #include "compiler/pipelines/QuantizationEval.h"
 #include "compiler/pipelines/QuantizationReport.h"
 #include "compiler/pipelines/Registration.h"
-#include "compiler/pipelines/Traffic.h"
+#include "compiler/pipelines/RequestOptions.h"
+#include "compiler/pipelines/TargetKernels.h"
 #include "compiler/pipelines/Tuning.h"
-#include "dialects/llm/Llm.h"
 #include "dialects/llm/Stages.h"
 #include "fmt/format.h"
 #include "formats/tokenizer/chat_template_files.h"
@@ -25,7 +25,6 @@
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/llm/Passes.h"
-#include "passes/tile_to_cuda/CreateKernel.h"
 #include "passes/tile_to_cuda/Pipelines.h"
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/step_sizes.h"
@@ -37,7 +36,7 @@
 
 #include <chrono>
 #include <filesystem>
-#include <set>
+#include <map>
 
 using namespace mlir;
 using namespace inlay;
@@ -49,23 +48,6 @@ static constexpr const char *textFiles[] = {"config.json",           "generation
                                             "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"};
 
 namespace {
-
-/// The sampling parameters that the checkpoint recommends, under the field names of requests. The runtime uses them as
-/// defaults.
-llvm::json::Object describeSampling(const hf::GenerationConfig &generation) {
-  llvm::json::Object sampling;
-  auto add = [&](StringRef name, const auto &value) {
-    if (value)
-      sampling[name] = *value;
-  };
-  add("temperature", generation.temperature);
-  add("top_k", generation.top_k);
-  add("top_p", generation.top_p);
-  add("min_p", generation.min_p);
-  add("repetition_penalty", generation.repetition_penalty);
-  add("max_tokens", generation.max_new_tokens);
-  return sampling;
-}
 
 using Clock = std::chrono::steady_clock;
 
@@ -86,19 +68,11 @@ std::string mostBytesOf(const SafetensorsIndex &weights) {
       .Default("");
 }
 
-/// The parts of a bundle that belong to one target.
-struct CompiledTarget {
-  OwningOpRef<ModuleOp> tiles;
-  OwningOpRef<ModuleOp> cudaKernels; // null for the cpu
-  std::vector<KernelFacts> kernels;
-  std::vector<std::string> cpuFeatures;
-  llvm::json::Array manifestKernels;
-};
-
 /// The state of one call of compileModel.
 class Compilation {
 public:
-  Compilation(const CompileRequest &request, std::string &out) : request(request), out(out), diagnostics(context) {
+  Compilation(const CompileRequest &request, std::string &out)
+      : request(request), out(out), diagnostics(context), without(ablationOf(request)) {
     DialectRegistry registry;
     registerAllDialects(registry);
     context.appendDialectRegistry(registry);
@@ -133,22 +107,8 @@ private:
 
   absl::Status compile() {
     auto begin = Clock::now();
-    for (const std::string &name : request.without)
-      (name == "dependent-launch" ? without.dependentLaunch
-       : name == "early-fill"     ? without.earlyFill
-       : name == "fusion"         ? without.fusion
-                                  : without.normPrologues) = true;
-    if (absl::Status status = checkLimits(request.parallel); !status.ok())
+    if (absl::Status status = checkRanks(request); !status.ok())
       return status;
-    if (request.tune && request.parallel.pipeline > 1)
-      return absl::InvalidArgumentError(
-          fmt::format("--tune is for --pipeline-parallel-size 1, found {}: tune without it, which measures the same "
-                      "kernels, and compile with the tuning file then",
-                      request.parallel.pipeline));
-    bool isForGpu = llvm::any_of(request.targets, [](const std::string &target) { return target != "cpu"; });
-    if (isForGpu && request.parallel.tensor > tile::kMostExchangeRanks)
-      return absl::InvalidArgumentError(fmt::format("--tensor-parallel-size is {}, expected at most {} for GPU targets",
-                                                    request.parallel.tensor, tile::kMostExchangeRanks));
     hf::CheckpointOptions options = checkpointOptionsOf(request);
     hf::Problems problems;
     std::optional<hf::Checkpoint> checkpoint = hf::OpenCheckpoint(request.modelDirectory, options, problems);
@@ -161,15 +121,11 @@ private:
     const hf::ModelConfig &config = checkpoint->config;
     if (request.weights == WeightsMode::Link)
       sourceType = mostBytesOf(checkpoint->weights);
-    limits.maxModelLen = config.max_model_len;
-    limits.maxNumSeqs = request.maxNumSeqs.value_or(16);
-    limits.maxNumBatchedTokens = request.maxNumBatchedTokens.value_or(2048);
-    limits.pageSize = request.blockSize;
-    if (limits.maxNumBatchedTokens < limits.maxNumSeqs)
-      return absl::InvalidArgumentError(
-          fmt::format("--max-num-batched-tokens is {}, expected at least --max-num-seqs ({})",
-                      limits.maxNumBatchedTokens, limits.maxNumSeqs));
-    if (absl::Status status = checkSums(isForGpu); !status.ok())
+    absl::StatusOr<StepLimits> allowed = stepLimitsOf(request, config);
+    if (!allowed.ok())
+      return allowed.status();
+    limits = *allowed;
+    if (absl::Status status = checkSums(request, limits); !status.ok())
       return status;
     OwningOpRef<ModuleOp> model = hf::importHuggingFace(context, config);
     progress(fmt::format("imported {} in {:.1f} s; --max-model-len {} --max-num-seqs {} --max-num-batched-tokens {}",
@@ -217,31 +173,6 @@ private:
     return write(*checkpoint, std::move(kernels), begin);
   }
 
-  /// Checks the options --overlap-collectives, --sum-prologues and --prefetch-weights.
-  absl::Status checkSums(bool isForGpu) const {
-    for (auto [option, isGiven] : {std::pair("--overlap-collectives", request.sums.halvesRows != 0),
-                                   std::pair("--sum-prologues", request.sums.sumPrologues),
-                                   std::pair("--prefetch-weights", request.sums.prefetchMib != 0)})
-      if (isGiven && (!isForGpu || request.parallel.tensor < 2))
-        return absl::InvalidArgumentError(
-            fmt::format("{} is for --tensor-parallel-size 2 or more on GPUs, found {} on {}; leave it out", option,
-                        request.parallel.tensor, fmt::join(request.targets, ", ")));
-    if (request.sums.prefetchMib < 0 || request.sums.prefetchMib > kMostPrefetchMib)
-      return absl::InvalidArgumentError(
-          fmt::format("--prefetch-weights is {} MiB, expected at most {}", request.sums.prefetchMib, kMostPrefetchMib));
-    if (request.sums.halvesRows == 0)
-      return absl::OkStatus();
-    if (request.sums.halvesRows < kLeastHalvesRows)
-      return absl::InvalidArgumentError(fmt::format("--overlap-collectives is {} rows, expected at least {}",
-                                                    request.sums.halvesRows, kLeastHalvesRows));
-    if (request.sums.halvesRows > limits.maxNumBatchedTokens)
-      return absl::InvalidArgumentError(
-          fmt::format("--overlap-collectives is {} rows, but a step has at most {}; lower it or raise "
-                      "--max-num-batched-tokens",
-                      request.sums.halvesRows, limits.maxNumBatchedTokens));
-    return absl::OkStatus();
-  }
-
   /// Makes `model` the programs of all stages, each that of several ranks.
   LogicalResult shard(ModuleOp model) {
     PassManager passes(&context);
@@ -272,23 +203,7 @@ private:
   }
 
   absl::Status write(const hf::Checkpoint &checkpoint, llvm::json::Object kernels, Clock::time_point begin) {
-    const hf::ModelConfig &config = checkpoint.config;
-    llvm::json::Array eos(config.eos);
-    llvm::json::Object model{{"architecture", std::string(config.family->architecture)},
-                             {"vocab_size", config.vocab_size},
-                             {"hidden_size", config.hidden_size},
-                             {"layers", static_cast<int64_t>(config.layers.size())},
-                             {"heads", config.heads},
-                             {"kv_heads", config.kv_heads},
-                             {"head_dim", config.head_dim},
-                             {"dtype", std::string(hf::DTypeName(config.dtype))},
-                             {"eos_token_ids", std::move(eos)},
-                             {"max_model_len", limits.maxModelLen},
-                             {"max_prompt_len", config.max_prompt_len},
-                             {"max_num_seqs", limits.maxNumSeqs},
-                             {"max_num_batched_tokens", limits.maxNumBatchedTokens},
-                             {"block_size", limits.pageSize}};
-    llvm::json::Object manifest{{"model", std::move(model)},
+    llvm::json::Object manifest{{"model", describeModel(checkpoint.config, limits)},
                                 {"sampling", describeSampling(checkpoint.generation)},
                                 {"kernels", std::move(kernels)},
                                 {"driver_minimum", "580"}};
@@ -315,7 +230,7 @@ private:
       progress(fmt::format("dry run: {} files not written, {:.1f} s", bundle.files.size() + 2, secondsSince(begin)));
       return absl::OkStatus();
     }
-    QuantizationReport report(config);
+    QuantizationReport report(checkpoint.config);
     if (request.progress)
       bundle.on_quantized = [&](const QuantizedTensor &tensor) { progress(report.add(tensor)); };
     if (absl::Status status = WriteBundle(bundle, request.output, request.overwrite); !status.ok())
@@ -326,6 +241,7 @@ private:
     return absl::OkStatus();
   }
 
+  /// Lowers `model` for a target and compiles its programs, as far as --emit asks.
   absl::StatusOr<CompiledTarget> compileTarget(ModuleOp model, const std::string &target,
                                                ArrayRef<EntryPoint> entries) {
     if (target != "cpu" && target != "sm_90a")
@@ -338,27 +254,28 @@ private:
                     quantizesActivations, request.sums);
     if (failed(tiles))
       return diagnostics.failure("lowering to tile programs");
-    CompiledTarget result{std::move(*tiles), {}, {}, {}, {}};
-    auto programs = llvm::to_vector(result.tiles->getOps<tile::ProgramOp>());
+    auto programs = llvm::to_vector((*tiles)->getOps<tile::ProgramOp>());
     size_t ofLibraries = llvm::count_if(programs, isLibraryProduct);
     progress(fmt::format("{}: {} kernels to compile{}, lowered in {:.1f} s", target,
                          llvm::count_if(programs, isCompiled),
                          ofLibraries ? fmt::format(", {} left to cublaslt", ofLibraries) : "", secondsSince(begin)));
     if (request.emit == EmitStage::Scheduled && target != "cpu") {
-      PassManager schedule(result.tiles->getContext());
+      PassManager schedule(&context);
       addSchedulePasses(schedule);
-      if (failed(schedule.run(*result.tiles)))
+      if (failed(schedule.run(**tiles)))
         return diagnostics.failure("scheduling");
     }
     if (request.emit == EmitStage::Tile || (request.emit == EmitStage::Scheduled && target != "cpu")) {
       llvm::raw_string_ostream stream(out);
-      result.tiles->print(stream);
-      return result;
+      (*tiles)->print(stream);
+      return CompiledTarget{std::move(*tiles)};
     }
     begin = Clock::now();
-    absl::Status status = target == "cpu" ? compileForCpu(result, programs) : compileForCuda(result, target);
-    if (!status.ok())
-      return status;
+    absl::StatusOr<CompiledTarget> result = compileKernels(std::move(*tiles), target, request, diagnostics);
+    if (!result.ok())
+      return result;
+    out += result->text;
+    llvm::move(result->files, std::back_inserter(bundle.files));
     progress(fmt::format("{}: kernels compiled in {:.1f} s", target, secondsSince(begin)));
     return result;
   }
@@ -401,114 +318,6 @@ private:
     if (request.explain)
       out += tuner.explain();
     return status;
-  }
-
-  absl::Status compileForCpu(CompiledTarget &result, ArrayRef<tile::ProgramOp> programs) {
-    if (request.emit != EmitStage::Bundle)
-      return absl::InvalidArgumentError("--emit scheduled, cuda and ptx are for GPU targets; add --target sm_90a");
-    CpuOptions options;
-    options.cpu = request.cpu;
-    for (tile::ProgramOp program : programs) {
-      result.kernels.push_back({program, {}, {}});
-      if (tile::CollectiveOp collective = tile::CollectiveOp::of(program))
-        result.manifestKernels.push_back(describeCollective(program, collective));
-      else
-        result.manifestKernels.push_back(
-            llvm::json::Object{{"name", program.getSymName().str()}, {"traffic", describeTraffic(program)}});
-    }
-    CpuLibrary library;
-    if (failed(compileCpuKernels(*result.tiles, options, library)))
-      return diagnostics.failure("code generation for the cpu");
-    bundle.files.emplace_back("kernels/cpu/kernels.so", std::move(library.bytes));
-    result.cpuFeatures = std::move(library.features);
-    return absl::OkStatus();
-  }
-
-  static llvm::json::Object describeCollective(tile::ProgramOp program, tile::CollectiveOp collective) {
-    return llvm::json::Object{{"name", program.getSymName().str()},
-                              {"collective", tile::stringifyCollectiveKind(collective.getKind()).str()},
-                              {"traffic", describeTraffic(program)}};
-  }
-
-  /// Adds a program that a library computes, so that no kernel is compiled for it.
-  static LogicalResult addLibraryProduct(CompiledTarget &result, tile::ProgramOp program) {
-    FailureOr<LibraryProduct> product = findLibraryProduct(program);
-    if (failed(product))
-      return failure();
-    result.kernels.push_back({program, {}, product});
-    result.manifestKernels.push_back(llvm::json::Object{
-        {"name", program.getSymName().str()}, {"library", "cublaslt"}, {"traffic", describeTraffic(program)}});
-    return success();
-  }
-
-  static llvm::json::Object describeKernel(const CudaKernel &kernel) {
-    cuda::KernelOp op = kernel.op;
-    return llvm::json::Object{{"name", op.getSymName().str()},
-                              {"threads", static_cast<int64_t>(op.getThreads())},
-                              {"cluster", static_cast<int64_t>(op.getCluster())},
-                              {"shared_bytes", static_cast<int64_t>(op.getSharedBytes())},
-                              {"registers", kernel.registers},
-                              {"spill_bytes", kernel.spillBytes},
-                              {"nvrtc_ms", kernel.nvrtcMilliseconds}};
-  }
-
-  /// Adds what the kernel of `program` exchanges with other ranks, if it does.
-  static void describeExchange(tile::ProgramOp program, llvm::json::Object &entry) {
-    auto describe = [&](tile::CollectiveKind kind, int64_t bytes) {
-      entry["collective"] = tile::stringifyCollectiveKind(kind).str();
-      entry["exchange_bytes"] = bytes;
-    };
-    if (tile::CollectiveOp collective = tile::CollectiveOp::of(program))
-      describe(collective.getKind(), collective.getExchangeBytes(tile::targetOf(collective)));
-    if (tile::ReceiveSumOp sum = tile::ReceiveSumOp::of(program))
-      describe(tile::CollectiveKind::AllReduce, sum.getExchangeBytes());
-  }
-
-  absl::Status compileForCuda(CompiledTarget &result, const std::string &target) {
-    CudaOptions options;
-    options.arch = target;
-    options.nvrtcPath = request.nvrtc;
-    options.sourceOnly = request.emit == EmitStage::Cuda;
-    options.fillsEarly = !without.earlyFill;
-    if (request.saveIr)
-      options.irName = "kernels.mlir";
-    FailureOr<CudaKernels> compiled = compileCudaKernels(*result.tiles, options);
-    if (failed(compiled))
-      return diagnostics.failure("code generation for " + target);
-    result.cudaKernels = std::move(compiled->module);
-    if (request.saveIr)
-      bundle.files.emplace_back("kernels/" + target + "/" + options.irName, std::move(compiled->ir));
-    for (auto program : result.tiles->getOps<tile::ProgramOp>()) {
-      if (isLibraryProduct(program) && failed(addLibraryProduct(result, program)))
-        return diagnostics.failure("describing a library product");
-    }
-    for (CudaKernel &kernel : compiled->kernels) {
-      cuda::KernelOp op = kernel.op;
-      std::string name = op.getSymName().str();
-      if (request.emit == EmitStage::Cuda)
-        out += kernel.source + "\n";
-      if (request.emit == EmitStage::Ptx)
-        out += kernel.ptx + "\n";
-      if (without.dependentLaunch)
-        op.setDependentLaunch(false);
-      // An epilogue stands behind its kernel.
-      if (op->hasAttr(kEpilogueOfAttr)) {
-        result.kernels.back().epilogue = op;
-        (*result.manifestKernels.back().getAsObject())["epilogue"] = describeKernel(kernel);
-      } else {
-        auto program = result.tiles->lookupSymbol<tile::ProgramOp>(name);
-        result.kernels.push_back({program, op, {}});
-        llvm::json::Object entry = describeKernel(kernel);
-        entry["traffic"] = describeTraffic(program);
-        describeExchange(program, entry);
-        result.manifestKernels.push_back(std::move(entry));
-      }
-      std::string stem = llvm::formatv("kernels/{0}/{1}", target, name);
-      bundle.files.emplace_back(stem + ".cu", std::move(kernel.source));
-      bundle.files.emplace_back(stem + ".ptx", std::move(kernel.ptx));
-      bundle.files.emplace_back(stem + ".cubin", std::move(kernel.cubin));
-    }
-    return absl::OkStatus();
   }
 };
 

@@ -1,7 +1,7 @@
 //===- PlanBuilder.h - from tile.entry to the plan that the runtime runs ---===//
 //
-// Converts between the tile dialect and the plan's schema (runtime/bundle/plan.fbs).
-// It makes no decisions about kernels: a cuda.kernel states how it is launched.
+// Converts between the tile dialect and the plan's schema (runtime/bundle/plan.fbs): entry points and their launches
+// here, kernels in PlanKernels.h, weights in PlanWeights.h.
 //
 //===----------------------------------------------------------------------===//
 
@@ -10,24 +10,9 @@
 
 #include "compiler/pipelines/CacheGroups.h"
 #include "compiler/pipelines/Lowering.h"
-#include "dialects/cuda/Cuda.h"
-#include "dialects/tile/Tile.h"
-#include "passes/tile/LibraryProduct.h"
-#include "runtime/bundle/plan_generated.h"
-#include "llvm/ADT/StringMap.h"
+#include "compiler/pipelines/PlanKernels.h"
 
 namespace inlay {
-
-/// What a target runs for a program: a kernel of the cuda dialect, a library call, or, if both are empty, a function of
-/// the cpu library or the collective that the program is and that a communicator runs.
-struct KernelFacts {
-  tile::ProgramOp program;
-  cuda::KernelOp kernel;
-  std::optional<LibraryProduct> library;
-  cuda::KernelOp epilogue = {}; // of a kernel that sums over ranks: what follows where a communicator sums
-
-  llvm::StringRef name() const { return tile::ProgramOp(program).getSymName(); }
-};
 
 /// The cache groups of the plan.
 mlir::FailureOr<std::vector<flatbuffers::Offset<plan::CacheGroup>>>

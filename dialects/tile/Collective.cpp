@@ -1,6 +1,7 @@
 //===- Collective.cpp - what ranks do together ----------------------------===//
 //
-// The verifiers of tile.collective, of tile.receive_sum and of stores that push, and the size of kernels that exchange.
+// The verifiers of tile.collective, of tile.receive_sum and of stores that push, the size of kernels that exchange, and
+// what a program exchanges.
 //
 //===----------------------------------------------------------------------===//
 
@@ -173,4 +174,14 @@ StoreOp StoreOp::pushOf(ProgramOp program) {
 
 int64_t ReceiveSumOp::getExchangeBytes() {
   return getExchange().getRanks() * getExchange().getRows() * rowBytesOf(getView().getType());
+}
+
+std::optional<ExchangedRows> ExchangedRows::of(ProgramOp program) {
+  if (CollectiveOp op = CollectiveOp::of(program))
+    return ExchangedRows{op, op.getKind(), op.getInput().getType(),
+                         op.getKind() == CollectiveKind::AllGather ? op.getOutput().getType().getShape()[1] : 0,
+                         op.getExchange() ? op.getExchangeBytes(targetOf(op)) : 0};
+  if (ReceiveSumOp op = ReceiveSumOp::of(program))
+    return ExchangedRows{op, CollectiveKind::AllReduce, op.getView().getType(), 0, op.getExchangeBytes()};
+  return std::nullopt;
 }

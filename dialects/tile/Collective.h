@@ -5,7 +5,21 @@
 
 #include "dialects/tile/Tile.h"
 
+#include <optional>
+
 namespace inlay::tile {
+/// The rows that ranks exchange in a program: those of its tile.collective or of its tile.receive_sum.
+struct ExchangedRows {
+  mlir::Operation *op;
+  CollectiveKind kind;
+  ViewType view;             // of a rank's rows
+  int64_t resultColumns = 0; // of a gather
+  int64_t bytes = 0; // of one round's buffer, for the largest step; 0 where no kernel but a communicator exchanges them
+
+  /// Those of `program`, if it has any.
+  static std::optional<ExchangedRows> of(ProgramOp program);
+};
+
 /// Fails with a diagnostic if `store` pushes what ranks do not exchange.
 mlir::LogicalResult verifyPush(StoreOp store);
 } // namespace inlay::tile

@@ -2,7 +2,9 @@
 //
 // A tile program says what one block of the grid computes, in whole tiles, as
 // if everything were synchronous and memory had no layout. It is what the cpu
-// target compiles, and what a person reads first.
+// target compiles, and what a person reads first. Here are views, programs, and
+// the ops on memory and tiles. TileRankOps.td has what ranks do together,
+// TileStepOps.td the launches of a step, TileKernelOps.td what a schedule adds.
 //
 //===----------------------------------------------------------------------===//
 
@@ -57,85 +59,12 @@ def Tile_Reduction : I32EnumAttr<"Reduction", "how elements are combined", [
   let genSpecializedAttr = 0;
 }
 
-/// What ranks do together; the numbers are those of CollectiveOp in plan.fbs.
-def Tile_CollectiveKind : I32EnumAttr<"CollectiveKind", "how values of ranks are combined", [
-    I32EnumAttrCase<"AllReduce", 0, "all_reduce">,
-    I32EnumAttrCase<"AllGather", 1, "all_gather">]> {
-  let cppNamespace = "::inlay::tile";
-  let genSpecializedAttr = 0;
-}
-def Tile_CollectiveKindAttr : EnumAttr<TileDialect, Tile_CollectiveKind, "collective_kind">;
-
 def Tile_ExtentAttr : EnumAttr<TileDialect, Tile_Extent, "extent">;
 def Tile_ReductionAttr : EnumAttr<TileDialect, Tile_Reduction, "reduction">;
 
 include "dialects/tile/TileLayouts.td"
 include "dialects/tile/TileSchedules.td"
-
-def Tile_CostModelAttr : AttrDef<TileDialect, "CostModel"> {
-  let mnemonic = "cost_model";
-  let summary = "What was measured on a card of a target, for passes that choose.";
-  let description = [{
-    Of the linear layers' analytic model: `slots`, the blocks that share a multiprocessor in a step of few rows;
-    `clustered_percent` of the slots have room for clusters of more than 2 blocks at a time; `memory_bytes` a ns from
-    memory and `cache_bytes` from the cache of all multiprocessors; `products` a ns of one multiprocessor; `round_trip` ns to memory under load; `cluster_wait` ns for each
-    block that shares K.
-
-    Of llm-form-groups: up to `streaming_rows` rows weights are streamed (matvec); not so where a norm scales several
-    rows of up to `scaled_columns` columns. In steps of more rows, up to `split_norm_rows`, a norm between two products is
-    split into parts of their kernels.
-
-    Of attention: steps of many rows have tiles of `prefill_rows` rows by `prefill_keys` keys; up to
-    `spread_sequences` sequences a block has a multiprocessor alone.
-
-    Of the sum over ranks: up to `one_shot_pair_bytes` with two ranks and up to `one_shot_bytes` with more, each rank
-    pushes all it has to all others. With the option sum-prologues of llm-form-groups, in steps of up to
-    `prologue_sum_rows` rows, the kernel of the product behind the sum receives it, unless all its blocks read the rows
-    of the ranks for longer than the `sum_kernel` ns that a kernel of the sum takes.
-
-    Of the gather of columns: a round of the exchange has as many rows as fit `gather_bytes` of the buffer of each rank.
-  }];
-  let parameters = (ins "int64_t":$slots, "int64_t":$clustered_percent, "int64_t":$memory_bytes, "int64_t":$cache_bytes,
-                        "int64_t":$products, "int64_t":$round_trip, "int64_t":$cluster_wait, "int64_t":$streaming_rows,
-                        "int64_t":$scaled_columns, "int64_t":$split_norm_rows, "int64_t":$prefill_rows, "int64_t":$prefill_keys,
-                        "int64_t":$spread_sequences, "int64_t":$one_shot_pair_bytes, "int64_t":$one_shot_bytes,
-                        "int64_t":$gather_bytes, "int64_t":$prologue_sum_rows, "int64_t":$sum_kernel);
-  let assemblyFormat = "`<` struct(params) `>`";
-  let genVerifyDecl = 1;
-}
-
-def Tile_TargetAttr : AttrDef<TileDialect, "Target"> {
-  let mnemonic = "target";
-  let summary = "The GPU that programs are compiled for: all that passes know of a chip.";
-  let description = [{
-    Stands on the module as `tile.target`. Passes and lowerings ask `targetOf`; a module without it is compiled for
-    the target that `knownTarget` gives for sm_90a. `multiprocessors` is their number, `shared_bytes` the shared memory
-    of one, of which the system takes `reserved_shared_bytes` for each block, and `block_shared_bytes` the most that
-    one block can have. `cost_model` is what was measured; without it, that of the known target of this architecture
-    counts.
-
-    ```mlir
-    module attributes {tile.target = #tile.target<sm_90a, multiprocessors = 132, shared_bytes = 233472,
-                                                  reserved_shared_bytes = 1024, block_shared_bytes = 232448>} {}
-    ```
-  }];
-  let parameters = (ins StringRefParameter<>:$arch, "int64_t":$multiprocessors, "int64_t":$shared_bytes,
-                        "int64_t":$reserved_shared_bytes, "int64_t":$block_shared_bytes,
-                        OptionalParameter<"::inlay::tile::CostModelAttr">:$cost_model);
-  let assemblyFormat = [{
-    `<` custom<Arch>($arch) `,` struct($multiprocessors, $shared_bytes, $reserved_shared_bytes, $block_shared_bytes,
-                                       $cost_model) `>`
-  }];
-  let genVerifyDecl = 1;
-  let extraClassDeclaration = [{
-    /// Shared memory of a block where `slots` of them share a multiprocessor.
-    int64_t slotSharedBytes(int64_t slots) const;
-    /// Its `cost_model`, or else that of the known target of its architecture.
-    CostModelAttr costs() const;
-    /// Blocks that run at a time in clusters of so many, `slots` a multiprocessor.
-    int64_t residentBlocks(int64_t cluster, int64_t slots) const;
-  }];
-}
+include "dialects/tile/TileTarget.td"
 
 class TileType<string name, string typeMnemonic> : TypeDef<TileDialect, name> {
   let mnemonic = typeMnemonic;
@@ -223,98 +152,7 @@ def Tile_ExtentOp : TileOp<"extent", [Pure]> {
   let assemblyFormat = "$which attr-dict";
 }
 
-def Tile_ExchangeAttr : AttrDef<TileDialect, "Exchange"> {
-  let mnemonic = "exchange";
-  let summary = "How ranks exchange rows by a kernel: their number, and the most rows of a step.";
-  let parameters = (ins "int64_t":$ranks, "int64_t":$rows);
-  let assemblyFormat = "`<` struct(params) `>`";
-  let genVerifyDecl = 1;
-}
-
-def Tile_CollectiveOp : TileOp<"collective", [MemoryEffects<[MemRead, MemWrite]>, HasParent<"ProgramOp">]> {
-  let summary = "What all ranks do together with rows of the step; alone in its program.";
-  let description = [{
-    `all_reduce` writes the sum of the ranks' rows. `all_gather` writes their columns side by side, in the order of the
-    ranks, as far as rows of the output go.
-
-    Without `exchange` no kernel is compiled for such a program: the runtime of each rank runs it. With it, a kernel
-    pushes rows to memory of the other ranks and reads there what they have pushed (codegen/device/peers.h). A sum of up
-    to `getOneShotRows()` rows takes one hop, a larger one two. A gather takes a round for each `getRoundRows()` rows.
-
-    ```mlir
-    tile.program @sum(%x: !tile.view<?x64xbf16, activation, tokens>, %y: !tile.view<?x64xbf16, output, tokens>)
-        grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
-      tile.collective all_reduce %x, %y through <ranks = 2, rows = 512>
-          : !tile.view<?x64xbf16, activation, tokens>, !tile.view<?x64xbf16, output, tokens>
-    }
-    ```
-  }];
-  let arguments = (ins Tile_CollectiveKindAttr:$kind, Tile_ViewType:$input, Tile_ViewType:$output,
-                       OptionalAttr<Tile_ExchangeAttr>:$exchange);
-  let assemblyFormat = "$kind $input `,` $output (`through` $exchange^)? attr-dict `:` type($input) `,` type($output)";
-  let hasVerifier = 1;
-  let extraClassDeclaration = [{
-    /// The collective that `program` is; null if it is none.
-    static CollectiveOp of(ProgramOp program);
-
-    // Of the kernel, where there is an `exchange`; `target` says how large is what goes in one shot.
-    /// The most rows that are summed in one shot.
-    int64_t getOneShotRows(TargetAttr target);
-    /// The most rows that are exchanged in a round: at least one of a gather, all rows of a sum.
-    int64_t getRoundRows(TargetAttr target);
-    /// Bytes of one round's buffer that a rank needs for the largest step.
-    int64_t getExchangeBytes(TargetAttr target);
-    int64_t getThreads(TargetAttr target);
-    /// At most one a multiprocessor, so that all of them run at the same time.
-    int64_t getBlocks(TargetAttr target);
-  }];
-}
-
-def Tile_ReceiveSumOp : TileOp<"receive_sum", [MemoryEffects<[MemRead, MemWrite]>]> {
-  let summary = "A tile of the sum over ranks of their rows.";
-  let description = [{
-    Pushes this rank's tile of the view to memory of all ranks, waits for their tiles at the same place, and adds them in
-    f32 in the order of the ranks, rounded once to the type of the rows. Elements past the end of the view are 0. The
-    ops that follow it are what `all_reduce` would be followed by in kernels of their own.
-
-    A program has one such op, and all ranks run it with the same grid and the same rows. Each element of the view is in
-    the tile of one block only: a word that is pushed twice could arrive in a later round (codegen/device/peers.h).
-
-    With `pushed`, the launch that computed this rank's rows has pushed them already (`tile.store ... through`), and this
-    op only receives those of the others. No other exchange may stand between the two launches. It sends nothing, so it may
-    stand in a loop or in the work of warps, and several blocks may receive the same elements.
-
-    Where ranks do not reach each other's memory, a communicator sums the rows in place, and the epilogue of the program
-    follows: the same program with a `tile.load` instead of this op. So the view is the first argument.
-
-    ```mlir
-    tile.program @residual(%x: !tile.view<?x64xbf16, activation, tokens>, %r: !tile.view<?x64xbf16, state, tokens>)
-        grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (s0 ceildiv 8)> {
-      %i = tile.program_id 0
-      %c8 = arith.constant 8 : index
-      %c0 = arith.constant 0 : index
-      %row = arith.muli %i, %c8 : index
-      %old = tile.load %r[%row, %c0] : !tile.view<?x64xbf16, state, tokens> -> tensor<8x64xbf16>
-      %sum = tile.receive_sum %x[%row, %c0] through <ranks = 2, rows = 64>
-          : !tile.view<?x64xbf16, activation, tokens> -> tensor<8x64xbf16>
-      %new = arith.addf %old, %sum : tensor<8x64xbf16>
-      tile.store %new, %r[%row, %c0] : tensor<8x64xbf16>, !tile.view<?x64xbf16, state, tokens>
-    }
-    ```
-  }];
-  let arguments = (ins Tile_ViewType:$view, Variadic<Index>:$offsets, Tile_ExchangeAttr:$exchange, UnitAttr:$pushed);
-  let results = (outs Tile_AnyTile:$result);
-  let assemblyFormat = [{
-    $view `[` $offsets `]` `through` $exchange (`pushed` $pushed^)? attr-dict `:` type($view) `->` type($result)
-  }];
-  let hasVerifier = 1;
-  let extraClassDeclaration = [{
-    /// The one of `program`; null if it has none.
-    static ReceiveSumOp of(ProgramOp program);
-    /// Bytes of one round's buffer that a rank needs for the largest step.
-    int64_t getExchangeBytes();
-  }];
-}
+include "dialects/tile/TileRankOps.td"
 
 //===----------------------------------------------------------------------===//
 // Memory
@@ -555,106 +393,7 @@ def Tile_ClusterReduceOp : TileOp<"cluster_reduce", [SameOperandsAndResultType]>
   let assemblyFormat = "$kind $value attr-dict `:` type($value)";
 }
 
-//===----------------------------------------------------------------------===//
-// The step
-//===----------------------------------------------------------------------===//
-
-/// What a step that an entry point takes looks like.
-def Tile_EntryKind : I32EnumAttr<"EntryKind", "kind of an entry point", [
-    I32EnumAttrCase<"Decode", 0, "decode">, // every sequence has one row
-    I32EnumAttrCase<"Mixed", 1, "mixed">]> {
-  let cppNamespace = "::inlay::tile";
-  let genSpecializedAttr = 0;
-}
-
-/// When a launch runs. The model makes logits; of several ranks each makes a part of them. Logits of all ranks are
-/// gathered, changed if a sequence has penalties, and sampled. Or tokens are sampled from the parts.
-def Tile_Section : I32EnumAttr<"Section", "section of a step", [
-    I32EnumAttrCase<"Model", 0, "model">,
-    I32EnumAttrCase<"Penalties", 1, "penalties">,
-    I32EnumAttrCase<"Sampling", 2, "sampling">,
-    I32EnumAttrCase<"Gather", 3, "gather">,
-    I32EnumAttrCase<"PartSampling", 4, "part_sampling">]> {
-  let cppNamespace = "::inlay::tile";
-  let genSpecializedAttr = 0;
-}
-
-def Tile_MemoryKind : I32EnumAttr<"MemoryKind", "kind of memory", [
-    I32EnumAttrCase<"Workspace", 0, "workspace">,
-    I32EnumAttrCase<"Weight", 1, "weight">,
-    I32EnumAttrCase<"Metadata", 2, "metadata">,
-    I32EnumAttrCase<"KeyCache", 3, "key_cache">,
-    I32EnumAttrCase<"ValueCache", 4, "value_cache">,
-    I32EnumAttrCase<"Logits", 5, "logits">,
-    I32EnumAttrCase<"Tokens", 6, "tokens">,
-    I32EnumAttrCase<"Rank", 7, "rank">]> {
-  let cppNamespace = "::inlay::tile";
-  let genSpecializedAttr = 0;
-}
-
-def Tile_EntryKindAttr : EnumAttr<TileDialect, Tile_EntryKind, "entry_kind">;
-def Tile_SectionAttr : EnumAttr<TileDialect, Tile_Section, "section">;
-
-def Tile_MemoryAttr : AttrDef<TileDialect, "Memory"> {
-  let mnemonic = "memory";
-  let summary = "The memory behind a view of a launch.";
-  let description = [{
-    `#tile.memory<workspace 256>` at an offset in bytes, `<weight @symbol>`, `<metadata Positions>`, `<key_cache 3>`
-    and `<value_cache 3>` of a layer, `<logits>`, `<tokens>`, and `<rank>`: the rank's index among those that run the
-    step together, an i32.
-  }];
-  let parameters = (ins "::inlay::tile::MemoryKind":$kind, "int64_t":$number,
-                        OptionalParameter<"::mlir::FlatSymbolRefAttr">:$weight);
-  let hasCustomAssemblyFormat = 1;
-  let genVerifyDecl = 1;
-  let builders = [
-    AttrBuilder<(ins "MemoryKind":$kind, CArg<"int64_t", "0">:$number),
-                [{ return $_get($_ctxt, kind, number, ::mlir::FlatSymbolRefAttr()); }]>,
-    AttrBuilderWithInferredContext<(ins "::mlir::FlatSymbolRefAttr":$weight),
-                [{ return $_get(weight.getContext(), MemoryKind::Weight, 0, weight); }]>,
-    AttrBuilder<(ins "::inlay::tile::Metadata":$metadata),
-                [{ return $_get($_ctxt, MemoryKind::Metadata, static_cast<int64_t>(metadata),
-                                ::mlir::FlatSymbolRefAttr()); }]>];
-  let extraClassDeclaration = [{
-    /// Of the kind Metadata.
-    ::inlay::tile::Metadata getMetadata() const { return static_cast<::inlay::tile::Metadata>(getNumber()); }
-    /// What stands between the angle brackets.
-    static ::mlir::FailureOr<MemoryAttr> parseBody(::mlir::AsmParser &parser);
-    void printBody(::mlir::AsmPrinter &printer) const;
-    /// Whether views of this provenance may lie there.
-    bool holds(::inlay::tile::Provenance provenance) const;
-  }];
-}
-
-def Tile_EntryOp : TileOp<"entry", [Symbol, SingleBlock, NoTerminator, NoRegionArguments]> {
-  let summary = "The launches of one entry point of a bundle, in order.";
-  let description = [{
-    A `decode` entry takes steps where every sequence has one row, a `mixed` one any. The sizes are the most that the
-    entry takes. `query_tile_rows` is the number of rows into which the host cuts sequences for attention; the last rows
-    of one may be fewer (TileEnds). tile-select-schedule sets it together with the tiles of attention.
-
-    ```mlir
-    tile.entry @decode_1 decode attributes {max_sequences = 1 : i64, max_tokens = 1 : i64, query_tile_rows = 1 : i64,
-                                            workspace_bytes = 4096 : i64} {
-      tile.launch model @embed(metadata TokenIds, weight @table, workspace 0) {origin = "model.embed_tokens: embedding"}
-    }
-    ```
-  }];
-  let arguments = (ins SymbolNameAttr:$sym_name, Tile_EntryKindAttr:$kind, I64Attr:$max_tokens, I64Attr:$max_sequences,
-                       I64Attr:$query_tile_rows, I64Attr:$workspace_bytes);
-  let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$sym_name $kind attr-dict-with-keyword $body";
-  let hasVerifier = 1;
-}
-
-def Tile_LaunchOp : TileOp<"launch", [HasParent<"EntryOp">, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
-  let summary = "One launch of a program.";
-  let description = "`arguments` is the memory behind each view of the program; `origin` names the model's ops.";
-  let arguments = (ins Tile_SectionAttr:$section, FlatSymbolRefAttr:$program,
-                       TypedArrayAttrBase<Tile_MemoryAttr, "memory of each view">:$arguments, StrAttr:$origin);
-  let assemblyFormat = "$section $program `(` custom<Memories>($arguments) `)` attr-dict";
-}
-
+include "dialects/tile/TileStepOps.td"
 include "dialects/tile/TileKernelOps.td"
 
 #endif // INLAY_DIALECTS_TILE_OPS

@@ -2,11 +2,11 @@
 
 #include "mlir/Analysis/TopologicalSortUtils.h"
 #include "passes/llm/FusionCost.h"
+#include "passes/llm/OutlineGroup.h"
 #include "passes/llm/Passes.h"
+#include "passes/llm/ProductFamilies.h"
 #include "passes/llm/SplitNorms.h"
 #include "passes/llm/SumFusion.h"
-#include "passes/llm_to_tile/QuantizedWeights.h"
-#include "passes/tile/LinearSchedule.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -19,27 +19,21 @@ namespace inlay {
 
 namespace {
 
-/// Ops that become one kernel, in the order of the step.
-struct Group {
-  std::string name, family;
-  OpSet ops;
-  int64_t savedBytes = 0; // a row
-};
-
 /// Forms the groups of one step.
 class GroupFormer {
 public:
   GroupFormer(func::FuncOp function, const FormGroupsPassOptions &options)
       : function(function), isGpu(options.target != "cpu"), maxRows(options.maxRows),
         separateNorms(options.separateNorms || options.separateAll), sumPrologues(options.sumPrologues),
-        sumsInHalves(options.sumsInHalves), separateAll(options.separateAll) {}
+        sumsInHalves(options.sumsInHalves), separateAll(options.separateAll),
+        families(tile::targetOf(function), isGpu, maxRows, separateNorms) {}
 
   /// Fails after an error if what was formed cannot be ordered.
   LogicalResult run() {
     Block &body = function.getBody().front();
-    if (isGpu && !separateNorms && splitsNorms())
+    if (isGpu && !separateNorms && families.splitsNorms())
       splitNorms(
-          function, [&](LinearOp linear) { return takesPartsOfNorms(linear); },
+          function, [&](LinearOp linear) { return families.takesPartsOfNorms(linear); },
           [&](AllReduceOp sum) { return whySumIsApart(sum).empty(); });
     for (Operation &op : body.without_terminator())
       if (auto fusion = dyn_cast<FusionInterface>(op); fusion && fusion.isAnchor())
@@ -52,7 +46,7 @@ public:
       if (!groupOf.count(&op))
         growRows(&op);
     for (std::unique_ptr<Group> &group : groups)
-      outline(*group);
+      outlineGroup(*group, maxRows);
     if (!sortTopologically(&body))
       return function.emitError() << "has groups that wait for each other; this is a mistake of llm-form-groups";
     return success();
@@ -63,6 +57,7 @@ private:
   bool isGpu;
   int64_t maxRows;
   bool separateNorms, sumPrologues, sumsInHalves, separateAll;
+  ProductFamilies families;
   std::vector<std::unique_ptr<Group>> groups;
   DenseMap<Operation *, Group *> groupOf;
 
@@ -76,105 +71,6 @@ private:
     group.savedBytes += getSavedBytes(op, group.ops);
     group.ops.insert(op);
     groupOf[op] = &group;
-  }
-
-  StringRef familyOf(Operation *anchor) {
-    if (isa<PagedAttentionOp>(anchor))
-      return "attention";
-    if (cast<LinearOp>(anchor).getLibrary())
-      return kCublasLt;
-    if (isGpu && cast<LinearOp>(anchor).getScales()) {
-      // Each step along K is added to the sums, so that a thread has two tiles of them.
-      WeightOp weight = quantizedWeight(cast<LinearOp>(anchor));
-      bool isSwapped = maxRows <= kSwapAbRows / 2 && weight && weight.getPacking() == Packing::Codes16x128;
-      return isSwapped ? "swap_ab" : "gemm";
-    }
-    if (WeightOp codes = isGpu ? quantizedWeight(cast<LinearOp>(anchor)) : WeightOp()) {
-      std::string fewReason = hasFewRows() ? streamRefusal(anchor, codes) : "";
-      if (hasFewRows() && fewReason.empty())
-        return "matvec";
-      std::string reason = wideRefusal(cast<LinearOp>(anchor), codes);
-      if (reason.empty() && hasFewRows())
-        anchor->emitRemark() << "takes the family swap_ab of larger steps, not matvec: its weight " << fewReason;
-      if (reason.empty())
-        return "swap_ab";
-      anchor->emitRemark() << "takes the generic lowering: " << reason;
-      return "generic";
-    }
-    auto input = cast<RankedTensorType>(anchor->getOperand(0).getType());
-    if (!isGpu || input.getElementTypeBitWidth() != 16)
-      return "gemm";
-    if (hasFewRows() && !scalesShortRows(anchor))
-      return "matvec";
-    return maxRows <= kSwapAbRows ? "swap_ab" : "gemm";
-  }
-
-  /// Whether products stream their weights to so few rows.
-  bool hasFewRows() { return maxRows <= tile::targetOf(function).costs().getStreamingRows(); }
-
-  /// Whether several rows are short and a norm would scale them.
-  bool scalesShortRows(Operation *anchor) {
-    auto input = cast<RankedTensorType>(anchor->getOperand(0).getType());
-    return maxRows > 1 && isScaled(anchor) &&
-           input.getShape().back() <= tile::targetOf(anchor).costs().getScaledColumns();
-  }
-
-  /// The weight of a linear if it is quantized, or null.
-  static WeightOp quantizedWeight(LinearOp linear) {
-    auto weight = SymbolTable::lookupNearestSymbolFrom<WeightOp>(linear, linear.getWeightAttr());
-    return weight && weight.getQuantized() ? weight : WeightOp();
-  }
-
-  /// Why no family but the generic one reads the codes of `weight`; empty if one may.
-  static std::string codesRefusal(LinearOp linear, WeightOp weight) {
-    if (!cast<RankedTensorType>(linear.getInput().getType()).getElementType().isBF16())
-      return "other families read codes for products of bfloat16";
-    if (weight.getPacking() != Packing::Codes16x128 || weight.getQuantizedAttr().getCodes() == Codes::Nf4)
-      return "its codes are nf4 or not packed";
-    return "";
-  }
-
-  /// Why the family matvec does not multiply by the codes of `weight`; empty if it does.
-  std::string streamRefusal(Operation *anchor, WeightOp weight) {
-    auto linear = cast<LinearOp>(anchor);
-    if (std::string reason = codesRefusal(linear, weight); !reason.empty())
-      return reason;
-    if (scalesShortRows(anchor))
-      return "has short rows, which a norm scales";
-    int64_t columns = weight.getTensorType().getDimSize(1), group = weight.getQuantizedAttr().getGroup();
-    return whyNotStreamed(weight.getTensorType().getElementTypeBitWidth(), scalesSums(weight) ? 0 : group, columns);
-  }
-
-  /// Why the family swap_ab does not multiply by the codes of `weight`; empty if it does.
-  std::string wideRefusal(LinearOp linear, WeightOp weight) {
-    QuantizedAttr quantized = weight.getQuantizedAttr();
-    int64_t columns = weight.getTensorType().getDimSize(1), group = quantized.getGroup();
-    if (std::string reason = codesRefusal(linear, weight); !reason.empty())
-      return reason;
-    bool isWhole = tile::kUnitColumns % group == 0 || group % tile::kUnitColumns == 0;
-    if (group < columns && (group < 32 || !isWhole))
-      return ("its groups of " + Twine(group) + " columns are less than 32 or cut units of " +
-              Twine(tile::kUnitColumns))
-          .str();
-    return "";
-  }
-
-  /// True if a norm could join the kernel of `anchor` and change its rows before the product.
-  bool isScaled(Operation *anchor) {
-    auto fusion = dyn_cast_or_null<FusionInterface>(anchor->getOperand(0).getDefiningOp());
-    if (!fusion || separateNorms || !fusion.canBePrologueOf(anchor))
-      return false;
-    auto norm = dyn_cast<NormInterface>(*fusion);
-    return fusion.getStagedVectors() > 0 || (norm && norm.subtractsMean());
-  }
-
-  /// Whether norms between two products of a step of so many rows are split.
-  bool splitsNorms() { return !hasFewRows() && maxRows <= tile::targetOf(function).costs().getSplitNormRows(); }
-  bool takesPartsOfNorms(LinearOp linear) {
-    if (linear.getLibrary() || !cast<RankedTensorType>(linear.getInput().getType()).getElementType().isBF16())
-      return false;
-    WeightOp codes = quantizedWeight(linear);
-    return !codes || wideRefusal(linear, codes).empty();
   }
 
   /// Takes in `op`, which joins as `role`, and says so.
@@ -195,7 +91,7 @@ private:
   }
 
   void growAround(Operation *anchor) {
-    Group &group = newGroup(anchor, familyOf(anchor));
+    Group &group = newGroup(anchor, families.familyOf(anchor));
     if (separateAll)
       return;
     growPrologue(anchor, group);
@@ -409,49 +305,6 @@ private:
     OpSet own = group.ops;
     own.insert_range(withLookups(op));
     return !waitsForOthers(op, first, own);
-  }
-
-  /// Says what `group` became.
-  void describe(Group &group, GroupOp op) {
-    std::string members;
-    int64_t weightBytes = 0;
-    for (Operation &member : op.getBody().front().without_terminator()) {
-      members += (members.empty() ? "" : ", ") + member.getName().stripDialect().str();
-      if (auto fusion = dyn_cast<FusionInterface>(member))
-        weightBytes += fusion.getWeightBytes(maxRows);
-    }
-    InFlightDiagnostic remark = op.emitRemark() << "one kernel (" << group.family << "): " << members;
-    if (weightBytes)
-      remark << "; reads " << weightBytes << " bytes of weights";
-    if (group.savedBytes)
-      remark << "; saves " << group.savedBytes << " bytes a row";
-  }
-
-  /// Moves the ops of `group` into an llm.group.
-  void outline(Group &group) {
-    SmallVector<Operation *> ops(group.ops.begin(), group.ops.end());
-    llvm::sort(ops, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
-    SmallVector<Value> outputs;
-    // What the prologue of a product computes comes last.
-    SmallVector<Operation *> writers(ops);
-    if (isa<LinearOp>(group.ops.front()))
-      std::rotate(writers.begin(), llvm::find(writers, group.ops.front()), writers.end());
-    for (Operation *op : writers)
-      for (Value result : op->getResults())
-        if (llvm::any_of(result.getUsers(), [&](Operation *user) { return !group.ops.contains(user); }))
-          outputs.push_back(result);
-    OpBuilder builder(ops.back());
-    auto grouped = GroupOp::create(builder, NameLoc::get(builder.getStringAttr(group.name)),
-                                   ValueRange(outputs).getTypes(), group.name, group.family);
-    Block &body = grouped.getBody().emplaceBlock();
-    for (Operation *op : ops)
-      op->moveBefore(&body, body.end());
-    builder.setInsertionPointToEnd(&body);
-    auto yield = YieldOp::create(builder, grouped.getLoc(), outputs);
-    for (auto [inner, outer] : llvm::zip(outputs, grouped.getResults()))
-      inner.replaceUsesWithIf(
-          outer, [&](OpOperand &use) { return use.getOwner() != yield && use.getOwner()->getParentOp() != grouped; });
-    describe(group, grouped);
   }
 };
 

@@ -179,6 +179,9 @@ struct EngineOptions {
   // The GPU of each rank, by its index among those that CUDA_VISIBLE_DEVICES leaves. A GPU that is there several times
   // runs these ranks, which is slow and for checks (docs/distributed.md). Empty: the first ones that can run the
   // target, one for each rank. Must be empty on the cpu.
+  // If a GPU is there several times, Engine::Load() calls setenv() for CUDA_DEVICE_MAX_CONNECTIONS and
+  // CUDA_MODULE_LOADING, unless they are set. An application with threads that read the environment sets them itself,
+  // before it starts these: to 32 and EAGER.
   std::vector<int32_t> devices = {};
   std::string nccl = {};       // path of libnccl.so.2 or its directory, if it is used; empty: searched
   ProcessOptions process = {}; // the process of rank 0 loads the engine, the others call Engine::RunRank()

@@ -110,7 +110,10 @@ typedef struct inlay_engine_options {
   const char *distributed_backend; /* how ranks on GPUs exchange: "auto" (NULL), "peer" or "nccl". "auto" is peer where
                                       the GPUs can and the bundle has code for it; where not, it is nccl in a stage, and
                                       host memory between stages. Since 1.5 */
-  const int32_t *devices;          /* GPU of each rank; equal ones share it, for checks. NULL: any. Since 1.6 */
+  const int32_t *devices;          /* GPU of each rank; equal ones share it, for checks. NULL: any. Since 1.6.
+                                      For equal ones, loading calls setenv() for CUDA_DEVICE_MAX_CONNECTIONS=32 and
+                                      CUDA_MODULE_LOADING=EAGER, unless they are set. A program whose other threads read
+                                      the environment sets them before it starts these */
   size_t device_count;             /* the ranks of the bundle, or 0. Since 1.6 */
 } inlay_engine_options;
 

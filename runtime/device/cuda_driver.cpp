@@ -62,6 +62,7 @@ absl::StatusOr<const Api *> LoadDriver() {
     find(loaded.ModuleUnload, "cuModuleUnload");
     find(loaded.ModuleGetFunction, "cuModuleGetFunction");
     find(loaded.FunctionSetAttribute, "cuFuncSetAttribute");
+    find(loaded.MaxActiveBlocks, "cuOccupancyMaxActiveBlocksPerMultiprocessor");
     find(loaded.LaunchKernel, "cuLaunchKernelEx");
     find(loaded.TensorMapEncodeTiled, "cuTensorMapEncodeTiled");
     Symbols optional{library, {}};

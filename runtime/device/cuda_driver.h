@@ -157,6 +157,8 @@ struct Api {
   Result (*ModuleGetFunction)(Function *, Module, const char *);
   Result (*FunctionSetAttribute)(Function, int, int);
   Result (*FunctionGetParameter)(Function, size_t index, size_t *offset, size_t *bytes); // null before CUDA 12.4
+  // Blocks of a kernel that a multiprocessor runs at the same time.
+  Result (*MaxActiveBlocks)(int *, Function, int threads, size_t shared_bytes);
   Result (*LaunchKernel)(const LaunchConfig *, Function, void **, void **);
   Result (*TensorMapEncodeTiled)(TensorMap *, int type, uint32_t rank, void *address, const uint64_t *dims,
                                  const uint64_t *strides, const uint32_t *box, const uint32_t *element_strides,

@@ -87,10 +87,14 @@ absl::StatusOr<std::vector<FoundGpu>> FindGpus(const Api &api, std::string_view 
       suitable.push_back(found.gpu);
   }
   if (suitable.empty())
-    return absl::FailedPreconditionError(fmt::format("the bundle was compiled for {}, but this machine has {}; compile "
-                                                     "the model with --target for this chip, or use "
-                                                     "--target cpu",
-                                                     target, all.empty() ? "no GPU" : all));
+    return absl::FailedPreconditionError(fmt::format(
+        "the code is for {}, but this machine has {}; compile the model with --target for this chip, or use "
+        "--target cpu",
+        target, all.empty() ? "no GPU" : all));
+  if (!devices.empty() && devices.size() < ranks)
+    return absl::InvalidArgumentError(
+        fmt::format("--device names too few GPUs: found {}, expected one for each of {} ranks, separated by commas",
+                    devices.size(), ranks));
   if (!devices.empty())
     return FindNamed(visible, all, target, devices.first(ranks));
   if (suitable.size() < ranks)

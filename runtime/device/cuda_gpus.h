@@ -23,10 +23,12 @@ struct FoundGpu {
 bool SharesGpus(std::span<const int32_t> devices);
 
 // Sets what the driver reads from the environment before it starts, for ranks that are threads and share a GPU.
+// setenv() must not run while another thread reads the environment. So the first rank's device calls this before it
+// starts threads. For those of later ranks the variables are there, and nothing is written.
 void PrepareSharedGpus();
 
 // Returns the GPUs of `ranks` ranks. Rank r has GPU devices[r], or if `devices` is empty, the r-th that can run
-// `target`. Otherwise `devices` has at least as many elements. Errors name the GPUs of this machine.
+// `target`. Errors name the GPUs of this machine.
 absl::StatusOr<std::vector<FoundGpu>> FindGpus(const cuda_driver::Api &api, std::string_view target, uint32_t ranks,
                                                std::span<const int32_t> devices);
 

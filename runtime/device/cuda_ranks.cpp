@@ -61,6 +61,12 @@ uint32_t CudaRanks::RanksOnGpuOf(uint32_t rank) const {
   return static_cast<uint32_t>(std::ranges::count(gpus_, gpus_[rank].device, &RankGpu::device));
 }
 
+uint32_t CudaRanks::RanksThatMeet(uint32_t rank) const {
+  return static_cast<uint32_t>(std::ranges::count_if(GpusOfStage(first_of_stage(rank)), [&](const RankGpu &other) {
+    return other.is_here() && other.device == gpus_[rank].device;
+  }));
+}
+
 bool CudaRanks::SharesContext(uint32_t rank) const {
   return std::ranges::any_of(gpus_, [&](const RankGpu &other) {
     return &other != &gpus_[rank] && other.is_here() && other.device == gpus_[rank].device;
@@ -185,16 +191,17 @@ absl::Status CudaRanks::Run(uint32_t rank, const plan::Collective &collective, s
   const auto count = static_cast<uint64_t>(std::max(rows, 0));
   if (count == 0)
     return absl::OkStatus();
+  if (!stream)
+    stream = gpus_[rank].stream;
   Nccl &nccl = *nccl_[rank / of_stage_];
   const uint32_t in_stage = rank % of_stage_;
   if (collective.op() == plan::CollectiveOp_AllReduce) {
     void *to = arguments[collective.epilogue() ? 0 : 1]; // an epilogue reads the sum where its rows were
-    return nccl.AllReduce(in_stage, arguments[0], to, count * columns, collective.type(),
-                          stream ? stream : gpus_[rank].stream);
+    return nccl.AllReduce(in_stage, arguments[0], to, count * columns, collective.type(), stream);
   }
   const uint64_t row_bytes = columns * element, result_bytes = ResultColumns(collective, of_stage_) * element;
   if (absl::Status status =
-          nccl.AllGather(in_stage, arguments[0], reinterpret_cast<void *>(gathered_[rank]), count * row_bytes);
+          nccl.AllGather(in_stage, arguments[0], reinterpret_cast<void *>(gathered_[rank]), count * row_bytes, stream);
       !status.ok())
     return status;
   // NCCL puts the rows of one rank after those of the other.
@@ -207,8 +214,7 @@ absl::Status CudaRanks::Run(uint32_t rank, const plan::Collective &collective, s
     copy.to_pitch = result_bytes;
     copy.bytes = std::min(row_bytes, result_bytes - other * row_bytes);
     copy.rows = count;
-    if (absl::Status status =
-            Check(api_->MemcpyRowsAsync(&copy, gpus_[rank].stream), rank, "putting gathered rows together");
+    if (absl::Status status = Check(api_->MemcpyRowsAsync(&copy, stream), rank, "putting gathered rows together");
         !status.ok())
       return status;
   }

@@ -44,6 +44,9 @@ public:
             cuda_driver::Stream stream);
   // The number of ranks that have the GPU of this one, which may be in other processes.
   uint32_t RanksOnGpuOf(uint32_t rank) const;
+  // The number of ranks whose kernels start together with those of this one (CudaSharedLaunches), itself included.
+  uint32_t RanksThatMeet(uint32_t rank) const;
+  const RankGpu &gpu(uint32_t rank) const { return gpus_[rank]; }
   // Whether another rank of this process has the same GPU, and so the same context.
   bool SharesContext(uint32_t rank) const;
   // The PCI addresses of the GPUs of all ranks, which must be the same in all processes.
@@ -73,7 +76,8 @@ public:
   cuda_driver::Pointer table(uint32_t rank) const { return tables_[rank]; }
   // Before a kernel that waits for other ranks: CudaSharedLaunches::Meet() if the rank shares its context.
   absl::Status Meet(uint32_t rank) { return shared_ ? shared_->Meet(rank) : absl::OkStatus(); }
-  // A sum may run on another stream of the rank than Open() got; null: that one.
+  // `stream` may be another one of the rank than Open() got; null: that one. Gathers of a rank share memory, so they
+  // must run in order.
   absl::Status Run(uint32_t rank, const plan::Collective &collective, std::span<void *const> arguments, int32_t rows,
                    cuda_driver::Stream stream = nullptr);
   // To the stages before and after that of the rank; null if there is one stage.

@@ -241,9 +241,10 @@ public:
     });
   }
 
-  absl::Status AllGather(uint32_t rank, const void *from, void *to, uint64_t bytes) override {
+  absl::Status AllGather(uint32_t rank, const void *from, void *to, uint64_t bytes,
+                         cuda_driver::Stream stream) override {
     return Enqueue(rank, "all_gather",
-                   [&](Handle handle) { return api_.all_gather(from, to, bytes, kBytes, handle, gpus_[rank].stream); });
+                   [&](Handle handle) { return api_.all_gather(from, to, bytes, kBytes, handle, stream); });
   }
 
   absl::Status Send(uint32_t rank, const void *from, uint64_t bytes, uint32_t to) override {

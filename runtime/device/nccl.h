@@ -40,13 +40,14 @@ public:
   virtual absl::Status CheckCollectives(const cuda_driver::Api &api) = 0;
   virtual absl::Status CheckMessages(const cuda_driver::Api &api, uint32_t hop) = 0;
 
-  // Enqueue an operation on the rank's stream, or add it to the graph that is captured there. All ranks call the same
-  // ones in the same order, each on its thread, with the context of its GPU. `to` of AllGather() has `bytes` of each
-  // rank. AllReduce() takes the stream, which may be another one of the rank.
+  // Enqueue an operation on a stream of the rank, or add it to the graph that is captured there. All ranks call the
+  // same ones in the same order, each on its thread, with the context of its GPU. `to` of AllGather() has `bytes` of
+  // each rank.
   virtual absl::Status AllReduce(uint32_t rank, const void *from, void *to, uint64_t elements, plan::DataType type,
                                  cuda_driver::Stream stream) = 0;
-  virtual absl::Status AllGather(uint32_t rank, const void *from, void *to, uint64_t bytes) = 0;
-  // Enqueue a message on the rank's stream, where it waits for the operation of the peer.
+  virtual absl::Status AllGather(uint32_t rank, const void *from, void *to, uint64_t bytes,
+                                 cuda_driver::Stream stream) = 0;
+  // Enqueue a message on the stream of the rank's launches, where it waits for the operation of the peer.
   virtual absl::Status Send(uint32_t rank, const void *from, uint64_t bytes, uint32_t to) = 0;
   virtual absl::Status Receive(uint32_t rank, void *to, uint64_t bytes, uint32_t from) = 0;
 

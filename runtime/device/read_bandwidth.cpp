@@ -3,6 +3,7 @@
 #include "fmt/format.h"
 #include "runtime/device/cpu_device.h"
 #include "runtime/device/cuda_driver.h"
+#include "runtime/device/cuda_gpus.h"
 
 #include <chrono>
 #include <cstring>
@@ -144,8 +145,8 @@ public:
     api_.PrimaryContextRelease(device_);
   }
 
-  absl::StatusOr<double> Measure(std::string_view target) {
-    if (absl::Status status = Prepare(target); !status.ok())
+  absl::StatusOr<double> Measure(std::string_view target, const DeviceRank &rank) {
+    if (absl::Status status = Prepare(target, rank); !status.ok())
       return status;
     int multiprocessors = 0;
     api_.DeviceGetAttribute(&multiprocessors, kMultiprocessorCount, device_);
@@ -198,22 +199,13 @@ private:
         fmt::format("measuring the read bandwidth: {} (error {}) while {}", text ? text : "unknown", result, doing));
   }
 
-  absl::Status Prepare(std::string_view target) {
+  absl::Status Prepare(std::string_view target, const DeviceRank &rank) {
     if (absl::Status status = Check(api_.Init(0), "starting the driver"); !status.ok())
       return status;
-    int count = 0, found = -1;
-    api_.DeviceGetCount(&count);
-    for (int i = 0; i < count && found < 0; ++i) {
-      int major = 0, minor = 0;
-      api_.DeviceGet(&device_, i);
-      api_.DeviceGetAttribute(&major, kComputeCapabilityMajor, device_);
-      api_.DeviceGetAttribute(&minor, kComputeCapabilityMinor, device_);
-      if (target.starts_with(fmt::format("sm_{}{}", major, minor)))
-        found = i;
-    }
-    if (found < 0)
-      return absl::FailedPreconditionError(
-          fmt::format("this machine has no GPU that runs {}; choose another --target", target));
+    absl::StatusOr<std::vector<FoundGpu>> found = FindGpus(api_, target, rank.count, rank.devices);
+    if (!found.ok())
+      return found.status();
+    device_ = (*found)[rank.index].device;
     if (absl::Status status = Check(api_.PrimaryContextRetain(&context_, device_), "opening the GPU"); !status.ok())
       return status;
     api_.ContextSetCurrent(context_);
@@ -247,7 +239,7 @@ private:
 
 } // namespace
 
-absl::StatusOr<double> MeasureReadBandwidth(std::string_view target, int threads) {
+absl::StatusOr<double> MeasureReadBandwidth(std::string_view target, int threads, const DeviceRank &rank) {
   if (target == "cpu")
     return MeasureCpu(threads);
   if (!target.starts_with("sm_"))
@@ -255,7 +247,7 @@ absl::StatusOr<double> MeasureReadBandwidth(std::string_view target, int threads
   absl::StatusOr<const Api *> api = LoadDriver();
   if (!api.ok())
     return api.status();
-  return GpuRead(**api).Measure(target);
+  return GpuRead(**api).Measure(target, rank);
 }
 
 } // namespace inlay

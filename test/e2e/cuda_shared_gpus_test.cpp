@@ -1,6 +1,7 @@
 // Ranks on the GPUs that --device names, with the fake driver. Several ranks can have one GPU.
 #include "runtime/device/cuda_gpus.h"
 #include "runtime/device/peer_table.h"
+#include "runtime/device/read_bandwidth.h"
 #include "test/e2e/cuda_ranks_testing.h"
 
 #include <algorithm>
@@ -17,13 +18,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-class CudaSharedGpusTest : public CudaRanksTest {
-protected:
-  ~CudaSharedGpusTest() override {
-    for (const char *name : {"CUDA_DEVICE_MAX_CONNECTIONS", "CUDA_MODULE_LOADING"}) // PrepareSharedGpus()
-      unsetenv(name);
-  }
-};
+class CudaSharedGpusTest : public CudaRanksTest {};
 
 TEST_F(CudaSharedGpusTest, RanksHaveTheGpusThatAreNamed) {
   Set("FAKE_GPUS", "4");
@@ -67,6 +62,28 @@ TEST_F(CudaSharedGpusTest, AGpuWithAnotherChipIsNamed) {
                         "Fake GPU (sm_90), Fake GPU (sm_80), or compile"));
   named_ = {};
   EXPECT_THAT(Message(Open()), AllOf(HasSubstr("but this machine has 1: "), HasSubstr("ranks can share GPUs")));
+}
+
+TEST_F(CudaSharedGpusTest, FewerGpusThanRanksAreAnError) {
+  named_ = {1};
+  EXPECT_EQ(Message(Open()),
+            "--device names too few GPUs: found 1, expected one for each of 2 ranks, separated by commas");
+}
+
+// The fake driver takes no PTX, so the measurement ends when its GPU is open.
+TEST_F(CudaSharedGpusTest, TheReadBandwidthIsThatOfTheNamedGpu) {
+  Set("FAKE_CHIPS", "90,80");
+  auto measure = [](uint32_t rank, std::vector<int32_t> devices) {
+    return Message(
+        MeasureReadBandwidth("sm_90a", 1, {.index = rank, .count = 2, .devices = std::move(devices)}).status());
+  };
+  EXPECT_THAT(measure(1, {0, 0}), HasSubstr("while loading its kernel"));
+  EXPECT_THAT(measure(1, {0, 1}),
+              HasSubstr("--device names GPU 1, Fake GPU (sm_80), which cannot run code for sm_90a"));
+  EXPECT_THAT(measure(1, {0, 2}), HasSubstr("--device names GPU 2, but this machine has 2"));
+  EXPECT_THAT(measure(0, {}), HasSubstr("the bundle is for 2 ranks, each on a GPU for sm_90a"));
+  Set("FAKE_CHIPS", "80");
+  EXPECT_THAT(measure(0, {}), HasSubstr("the code is for sm_90a, but this machine has Fake GPU (sm_80)"));
 }
 
 // Each rank has exchange memory and a table of its own, and writes that of the others at their addresses.

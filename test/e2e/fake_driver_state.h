@@ -14,6 +14,7 @@ namespace inlay::fake {
 using Result = int;
 using Pointer = uint64_t;
 using Handle = void *;
+inline constexpr int kMaxGpus = 8;
 inline constexpr Result kOk = 0, kInvalidValue = 1, kOutOfMemory = 2, kInvalidImage = 200, kInvalidContext = 201,
                         kInvalidHandle = 400, kNotFound = 500, kNotReady = 600, kIllegalAddress = 700;
 
@@ -35,6 +36,11 @@ struct Handles {
   Handles *stream = nullptr;
   size_t before = 0;
 };
+
+// Whether the environment variable names this pair of GPUs.
+bool Names(const char *variable, int from, int to);
+// Whether what the GPU is given never ends (FAKE_STUCK).
+bool IsStuck(int gpu);
 
 // The context of this thread.
 extern thread_local const Handles *current;

@@ -16,7 +16,9 @@ protected:
   ~FakeGpuTest() override {
     for (const std::string &name : set_)
       unsetenv(name.c_str());
-    unsetenv("NCCL_P2P_DISABLE"); // the runtime sets it
+    // The runtime sets these.
+    for (const char *name : {"NCCL_P2P_DISABLE", "CUDA_DEVICE_MAX_CONNECTIONS", "CUDA_MODULE_LOADING"})
+      unsetenv(name);
   }
 
   void Set(const char *name, const char *value) {

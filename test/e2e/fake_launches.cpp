@@ -155,6 +155,12 @@ Result cuFuncGetParamInfo(Handle function, size_t index, size_t *offset, size_t 
   return kOk;
 }
 Result cuFuncSetAttribute(Handle, int, int) { return kOk; }
+// A fake GPU has one multiprocessor.
+Result cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, Handle, int, size_t) {
+  const char *text = std::getenv("FAKE_BLOCKS");
+  *blocks = text ? static_cast<int>(std::strtol(text, nullptr, 10)) : 2112;
+  return kOk;
+}
 // CUlaunchConfig.
 struct LaunchAttribute {
   int id, padding;

@@ -20,7 +20,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
 import emulation  # noqa: E402
 from gpu_check import correctness  # noqa: E402
 
-FLAGS = ("--target", "sm_90a", "--dtype", "bfloat16", "--max-num-seqs", 4, "-q")
+TARGET = ("--target", "sm_90a", "--dtype", "bfloat16", "-q")
+FLAGS = (*TARGET, "--max-num-seqs", 4)
 ROWS = ("--max-num-batched-tokens", 64)
 STARTS, STEPS = (0, 9, 17), 4
 # Ranks of each stage, stages, the operations of NCCL that check its connections, and options of compile-model.
@@ -68,14 +69,19 @@ class Machine:
 
     def __call__(self, run, **environment):
         """Calls `run` with the environment."""
-        before = dict(os.environ)
-        os.environ.update({"LD_LIBRARY_PATH": f"{self.driver.parent}:{os.environ.get('LD_LIBRARY_PATH', '')}", "FAKE_GPUS": "2",
-                           "FAKE_MEMORY": str(256 << 20), **environment})
+        changes = {"LD_LIBRARY_PATH": f"{self.driver.parent}:{os.environ.get('LD_LIBRARY_PATH', '')}", "FAKE_GPUS": "2",
+                   "FAKE_MEMORY": str(256 << 20), **environment}
+        before = {name: os.environ.get(name) for name in changes}
+        # Other variables stay, because compilers run at the same time.
+        os.environ.update(changes)
         try:
             return run()
         finally:
-            os.environ.clear()
-            os.environ.update(before)
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
     def fails(self, what: str, expected: list[str], *flags, bundle: pathlib.Path | None = None, nccl: pathlib.Path | None = None,
               timeout: int = 3, **environment) -> None:
@@ -190,6 +196,8 @@ def errors(t: tools.Tools, machine: Machine, model: pathlib.Path) -> None:
                   "--device", "1")
     machine.fails("memory that ranks share", ["of the 128.0 MiB that are free on Fake GPU (sm_90a) for each of the 2 ranks that share it"], "--device", "0,0",
                   "--gpu-memory-utilization", 0.0001)
+    machine.fails("sums that do not fit beside each other", [" exchanges rows with ", "of the 2 ranks that share GPU 0, which runs 1 of them",
+                  "expected at most 0", "Name more GPUs (--device)"], "--device", "0,0", FAKE_BLOCKS="1")
     machine.fails("no index", ["--device: expected indices of GPUs separated by commas, as in 1,2,3; found 'x'"], "--device", "0,x")
     machine.fails("no NCCL", ["the ranks need NCCL because --distributed-backend is nccl", "none.so", "--nccl", "nvidia-nccl-cu13"],
                   "--distributed-backend", "nccl", nccl=t.scratch / "none.so")
@@ -203,7 +211,7 @@ def errors(t: tools.Tools, machine: Machine, model: pathlib.Path) -> None:
     machine.fails("wrong bytes", ["GPU 1 writes to the memory of GPU 0: byte 0 of", "ACS"], "--distributed-backend", "peer",
                   FAKE_BROKEN="1:0")
     four = t.scratch / "four.inlay"
-    t.checked("compile-model", model, "-o", four, *FLAGS, *ROWS, "-tp", 4)
+    t.checked("compile-model", model, "-o", four, *TARGET, *ROWS, "--max-num-seqs", 1, "-tp", 4)
     machine.fails("sums whose order depends on the step", ["--deterministic: 4 ranks exchange with NCCL", "--distributed-backend peer"],
                   "--deterministic", "--distributed-backend", "nccl", bundle=four, FAKE_GPUS="4")
 
@@ -274,12 +282,19 @@ def test(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, nccl: pat
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         if not all(tools.compiled_for_gpu(result, "ranks on GPUs") for result in pool.map(compiled, DIVISIONS)):
             sys.exit(77)
-    libraries = {division: emulation.compile_bundle(str(compiler), bundle, bundle.with_suffix(""), None, optimization="-O1")
-                 for division, bundle in bundles.items()}
     machine = Machine(t, driver, nccl, bundles["two ranks"])
-    errors(t, machine, model)
-    stages_fail(machine, bundles["two stages"])
-    tools_name_gpus(t, machine)
+
+    def compile_kernels() -> dict[str, pathlib.Path]:
+        return {division: emulation.compile_bundle(str(compiler), bundle, bundle.with_suffix(""), None, optimization="-O1")
+                for division, bundle in bundles.items()}
+
+    # The first errors need no kernels, and wait for GPUs that do not answer.
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        compiled_kernels = pool.submit(compile_kernels)
+        errors(t, machine, model)
+        stages_fail(machine, bundles["two stages"])
+        tools_name_gpus(t, machine)
+        libraries = compiled_kernels.result()
     for division, *how in RUNS:
         compare(t, machine, model, bundles[division], libraries[division], division, *how)
     for division, way, flags, environment in RUNS_OF_PROCESSES:

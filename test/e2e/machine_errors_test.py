@@ -67,7 +67,7 @@ def gpu(t: tools.Tools, driver: pathlib.Path, model: pathlib.Path) -> None:
     if result.returncode != 0 or not re.search(r"--deterministic: a step of one token takes \d", result.stderr):
         complaints.append(f"deterministic, with pages in pinned memory: {result.returncode}, {result.stderr!r}")
 
-    expect_error("wrong chip", load(FAKE_CHIPS="80"), "the bundle was compiled for sm_90a", "Fake GPU (sm_80)", "--target")
+    expect_error("wrong chip", load(FAKE_CHIPS="80"), "the code is for sm_90a", "Fake GPU (sm_80)", "--target")
 
     weights = sum(weight["bytes"] for target in json.loads(t.checked("inspect-bundle", bundle, "--json"))["targets"]
                   for weight in target["weights"])

@@ -160,6 +160,8 @@ def profiled(t: tools.Tools, bundle: pathlib.Path) -> None:
     expect("launches traced", len(launches), round(sum(kernel["launches"] for kernel in kernels) * profile["steps"]))
     expect_error(t, "needs exactly one test", "bench-model", bundle, "--profile", "--profile-trace", trace)
     expect_error(t, "fits in one step of", "bench-model", bundle, "-p", 512, "-b", 8, "-n", 0, "--profile")
+    expect_error(t, "--profile-rank is 1, but ", "bench-model", bundle, "--profile", "--profile-rank", 1)
+    expect_error(t, "names a GPU for several ranks", "bench-model", bundle, "--profile", "--device", "0,0")
     expect_error(t, "requires --profile", "bench-model", bundle, "--profile-trace", trace)
     expect_error(t, "is unknown; expected cpu or sm_90a", "bench-model", "bandwidth", "--target", "x")
     if "B/s" not in t.checked("bench-model", "bandwidth"):

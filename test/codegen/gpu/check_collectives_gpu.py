@@ -10,9 +10,10 @@ import subprocess
 import tempfile
 import threading
 
-from check_collectives import (LARGE, POISON, ROUNDS, SMALL, PeerTable, bits_like, count_wrong, np, random_bits, random_linear,
-                               random_others, results_of)
-from check_kernels import encode_map, map_of, pack_atoms
+from check_kernels import encode_map, map_of, np, pack_atoms
+from collective_cases import LARGE, SMALL
+from collective_references import bits_like, count_wrong, random_bits, random_linear, random_others, results_of
+from peers import POISON, ROUNDS, PeerTable
 
 NODES, REPLAYS = 100, 1000  # rounds of the test with delays
 TIMED, REPEATS = 60, 20

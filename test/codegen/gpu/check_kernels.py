@@ -196,6 +196,7 @@ class Emulator:
         writes = [emulation.LateWrite(results[array][row].ctypes.data, results[array][row].nbytes) for array, row in late]
         emulation.run(self.library(folder), name, [r.ctypes.data for r in results], sizes, grid, spec["block"], spec["cluster"],
                       spec["shared_bytes"], emulated_maps(spec, results, sizes), writes)
+        self.library(folder).releaseMemory()  # there are many libraries
         return results, 0.0
 
 

@@ -3,6 +3,8 @@
 // that the program allows. Results of earlier launches appear when no fiber can continue without them.
 #include "emulated_launch.h"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -162,15 +164,18 @@ template <> bfloat16 from_float<bfloat16>(float x) {
 struct e4m3 {
   unsigned char bits;
 };
-static float to_float(e4m3 x) {
-  int code = x.bits;
-  int exponent = code >> 3 & 15, fraction = code & 7;
-  if (exponent == 15 && fraction == 7)
-    return NAN;
-  float magnitude =
-      exponent ? ldexpf(static_cast<float>(8 + fraction), exponent - 10) : ldexpf(static_cast<float>(fraction), -9);
-  return code & 0x80 ? -magnitude : magnitude;
-}
+/// The numbers that the codes stand for. Those of 0 to 0x7e grow.
+static const std::array<float, 256> e4m3Numbers = [] {
+  std::array<float, 256> numbers{};
+  for (int code = 0; code < 256; ++code) {
+    int exponent = code >> 3 & 15, fraction = code & 7;
+    float magnitude =
+        exponent ? ldexpf(static_cast<float>(8 + fraction), exponent - 10) : ldexpf(static_cast<float>(fraction), -9);
+    numbers[code] = exponent == 15 && fraction == 7 ? NAN : code & 0x80 ? -magnitude : magnitude;
+  }
+  return numbers;
+}();
+static float to_float(e4m3 x) { return e4m3Numbers[x.bits]; }
 static void convert_e4m3x2(float *numbers, unsigned short codes) {
   numbers[0] = to_float(e4m3{static_cast<unsigned char>(codes)});
   numbers[1] = to_float(e4m3{static_cast<unsigned char>(codes >> 8)});
@@ -178,13 +183,13 @@ static void convert_e4m3x2(float *numbers, unsigned short codes) {
 template <> e4m3 from_float<e4m3>(float x) {
   if (x != x)
     return {0x7f};
-  // Codes grow with the number that they stand for: the nearest of 0 to 448, the even one of two.
-  int code = 0;
-  float least = INFINITY;
-  for (int other = 0; other < 0x7f; ++other) {
-    float distance = fabsf(to_float(e4m3{static_cast<unsigned char>(other)}) - fabsf(x));
-    if (distance < least || (distance == least && other % 2 == 0))
-      least = distance, code = other;
+  // The nearest number of 0 to 448, the even code of two.
+  const float *first = e4m3Numbers.data(), magnitude = fabsf(x);
+  int code = static_cast<int>(std::lower_bound(first, first + 0x7e, magnitude) - first);
+  if (code > 0) {
+    float below = magnitude - first[code - 1], above = first[code] - magnitude;
+    if (below < above || (below == above && code % 2 == 1))
+      --code;
   }
   return {static_cast<unsigned char>(code | (std::signbit(x) ? 0x80 : 0))};
 }
@@ -332,45 +337,47 @@ static void enter() {
   yield();
   abort();
 }
-/// Memory that mapMemory() gave, with the page behind it: address and bytes.
-static std::vector<std::pair<void *, size_t>> mappings;
-static std::vector<unsigned char *> sharedEnds, stackEnds;
+/// Memory for blocks and for stacks of fibers: their ends. Later launches use it again, because mapping 4,096 stacks
+/// takes longer than most kernels run. All parts of a library share it.
+inline std::vector<unsigned char *> sharedEnds, stackEnds;
+constexpr size_t pageBytes = 4096, mostSharedBytes = 256 * 1024, stackBytes = 128 * 1024;
 /// Returns the end of `bytes` of memory. An inaccessible page follows.
 static unsigned char *mapMemory(size_t bytes) {
-  constexpr size_t page = 4096;
-  size_t pages = (bytes + page - 1) / page * page;
   void *memory =
-      mmap(nullptr, pages + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED || mprotect(static_cast<unsigned char *>(memory) + pages, page, PROT_NONE) != 0) {
+      mmap(nullptr, bytes + pageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED || mprotect(static_cast<unsigned char *>(memory) + bytes, pageBytes, PROT_NONE) != 0) {
     perror("memory for a block");
     abort();
   }
-  mappings.emplace_back(memory, pages + page);
-  return static_cast<unsigned char *>(memory) + pages;
+  return static_cast<unsigned char *>(memory) + bytes;
 }
-/// A process may have some ten thousand mappings, and runs many kernels.
-static void unmapMemory() {
-  for (auto [memory, bytes] : mappings)
-    munmap(memory, bytes);
-  mappings.clear();
+/// Unmaps what mapMemory() gave. A process may have some ten thousand mappings; one that loads many libraries calls
+/// this after each launch.
+extern "C" __attribute__((used)) inline void releaseMemory() {
+  for (unsigned char *end : sharedEnds)
+    munmap(end - mostSharedBytes, mostSharedBytes + pageBytes);
+  for (unsigned char *end : stackEnds)
+    munmap(end - stackBytes, stackBytes + pageBytes);
   sharedEnds.clear();
   stackEnds.clear();
 }
 /// Shared memory for the block of this rank: `bytes` of NaNs at a multiple of 1024, before an inaccessible page.
 static unsigned char *sharedMemory(int rank, size_t bytes) {
-  constexpr size_t alignment = 1024, most = 256 * 1024;
+  constexpr size_t alignment = 1024;
   while (static_cast<int>(sharedEnds.size()) <= rank)
-    sharedEnds.push_back(mapMemory(most));
+    sharedEnds.push_back(mapMemory(mostSharedBytes));
   size_t aligned = (bytes + alignment - 1) / alignment * alignment;
   return static_cast<unsigned char *>(memset(sharedEnds[rank] - aligned, 0xff, aligned));
 }
 /// Makes the fiber of thread `thread` of a block. It starts at enter(), on stack number `index`.
 static std::unique_ptr<Fiber> makeFiber(Block &block, int thread, size_t index) {
   if (index == stackEnds.size())
-    stackEnds.push_back(mapMemory(128 * 1024));
+    stackEnds.push_back(mapMemory(stackBytes));
   auto fiber = std::make_unique<Fiber>();
   // The return address of the switch, at a multiple of 16, above the six registers that the switch pops.
-  auto *frame = reinterpret_cast<void **>(stackEnds[index] - 32);
+  // Stacks begin at different offsets of a page. At the same offset, their first lines would share few places in the
+  // cache.
+  auto *frame = reinterpret_cast<void **>(stackEnds[index] - 32 - index % 32 * 64);
   frame[0] = reinterpret_cast<void *>(enter);
   fiber->stackPointer = frame - 6;
   fiber->thread.x = thread;
@@ -446,5 +453,4 @@ static void runGrid(void (*body)(), const EmulatedLaunch &launch) {
     for (unsigned y = 0; y < gridDim.y; ++y)
       for (unsigned x = 0; x < gridDim.x; x += launch.cluster)
         runCluster(launch, {x, y, z});
-  unmapMemory();
 }
