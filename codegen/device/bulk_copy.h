@@ -8,10 +8,6 @@ __device__ __forceinline__ long long evict_first_policy() {
   asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
   return policy;
 }
-// Starts to bring global memory to the L2 cache. Nothing waits for it. Address and `bytes` are multiples of 16.
-template <typename T> __device__ __forceinline__ void prefetch_l2(const T *global, int bytes) {
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(global), "r"(bytes) : "memory");
-}
 // Addresses and `bytes` are multiples of 16.
 template <typename D, typename S>
 __device__ __forceinline__ void bulk_copy(D *shared, const S *global, int bytes, mbarrier *bar) {

@@ -68,10 +68,6 @@ struct CompileRequest : NumberTypes {
 /// a half of a product is too short to hide a sum.
 inline constexpr int64_t kLeastHalvesRows = 32, kDefaultHalvesRows = 1024;
 
-/// SumOptions::prefetchMib if kernels of sums bring weights to the L2 cache, by default and at most (the 50 MB of an
-/// H200).
-inline constexpr int64_t kDefaultPrefetchMib = 20, kMostPrefetchMib = 48;
-
 /// The optimizations that CompileRequest::without can disable.
 inline constexpr const char *ablations[] = {"dependent-launch", "early-fill", "fusion", "norm-prologues"};
 

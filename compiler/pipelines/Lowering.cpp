@@ -158,11 +158,6 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
       SelectSchedulePassOptions select;
       select.tuning = tuning.str();
       passes.addPass(createSelectSchedulePass(select));
-      if (sums.prefetchMib > 0) {
-        PrefetchWeightsPassOptions prefetch;
-        prefetch.bytes = sums.prefetchMib << 20;
-        passes.addPass(createPrefetchWeightsPass(prefetch));
-      }
     }
     passes.addPass(createCSEPass());
     if (failed(passes.run(*step)))

@@ -34,7 +34,6 @@ struct Ablation {
 struct SumOptions {
   int64_t halvesRows = 0;    // rows of the smallest mixed step in which sums run beside other kernels; 0: in none
   bool sumPrologues = false; // if set, products of one row receive the sum in front of them (llm-form-groups)
-  int64_t prefetchMib = 0;   // MiB of the next weights that kernels of sums bring to the L2 cache; 0: none
 };
 
 /// Which matrix products a GPU library computes (llm-select-library).

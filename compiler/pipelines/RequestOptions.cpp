@@ -41,15 +41,11 @@ absl::StatusOr<StepLimits> inlay::stepLimitsOf(const CompileRequest &request, co
 
 absl::Status inlay::checkSums(const CompileRequest &request, const StepLimits &limits) {
   for (auto [option, isGiven] : {std::pair("--overlap-collectives", request.sums.halvesRows != 0),
-                                 std::pair("--sum-prologues", request.sums.sumPrologues),
-                                 std::pair("--prefetch-weights", request.sums.prefetchMib != 0)})
+                                 std::pair("--sum-prologues", request.sums.sumPrologues)})
     if (isGiven && (!isForGpu(request) || request.parallel.tensor < 2))
       return absl::InvalidArgumentError(
           fmt::format("{} is for --tensor-parallel-size 2 or more on GPUs, found {} on {}; leave it out", option,
                       request.parallel.tensor, fmt::join(request.targets, ", ")));
-  if (request.sums.prefetchMib < 0 || request.sums.prefetchMib > kMostPrefetchMib)
-    return absl::InvalidArgumentError(
-        fmt::format("--prefetch-weights is {} MiB, expected at most {}", request.sums.prefetchMib, kMostPrefetchMib));
   if (request.sums.halvesRows == 0)
     return absl::OkStatus();
   if (request.sums.halvesRows < kLeastHalvesRows)

@@ -19,7 +19,7 @@ absl::Status checkRanks(const CompileRequest &request);
 /// The limits of the steps of a model, as `request` has them or by default; an error if they contradict each other.
 absl::StatusOr<StepLimits> stepLimitsOf(const CompileRequest &request, const hf::ModelConfig &config);
 
-/// Checks the options --overlap-collectives, --sum-prologues and --prefetch-weights.
+/// Checks the options --overlap-collectives and --sum-prologues.
 absl::Status checkSums(const CompileRequest &request, const StepLimits &limits);
 
 /// The optimizations that `request` disables.

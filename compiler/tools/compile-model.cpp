@@ -111,11 +111,6 @@ int main(int argc, char **argv) {
       "--sum-prologues", request.sums.sumPrologues,
       "In steps of one sequence, let the kernel behind a sum over ranks receive it, instead of a kernel of its "
       "own. Slower on two H200s");
-  app.add_flag(
-      "--prefetch-weights{" + std::to_string(inlay::kDefaultPrefetchMib) + "}", request.sums.prefetchMib,
-      "In decode steps of 16 and more rows, let kernels of sums over ranks bring the first weights of the next "
-      "kernel to the L2 cache. --prefetch-weights=MIB: so many of them (default " +
-          std::to_string(inlay::kDefaultPrefetchMib) + "). Not measured yet");
   app.add_option(
       "--cpu", request.cpu,
       "LLVM name of the CPU for the cpu target, for example x86-64-v3 or skylake-avx512 (default: this machine's)");

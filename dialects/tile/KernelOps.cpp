@@ -332,32 +332,3 @@ LogicalResult WarpRolesOp::verify() {
       return emitOpError("yields a tile that is not staged, which other warps cannot read");
   return success();
 }
-
-//===----------------------------------------------------------------------===//
-// The next launch
-//===----------------------------------------------------------------------===//
-
-/// Whether `view` is an argument of a program whose matrix is packed as atom_8x64.
-static bool isPackedInAtoms(Value view) {
-  auto argument = dyn_cast<BlockArgument>(view);
-  auto program = argument ? dyn_cast<ProgramOp>(argument.getOwner()->getParentOp()) : ProgramOp();
-  auto packing = program ? program.getArgAttrOfType<StringAttr>(argument.getArgNumber(), kPackingAttr) : StringAttr();
-  return packing && packing.getValue() == kAtomPacking;
-}
-
-LogicalResult PrefetchOp::verify() {
-  ViewType view = getWeights().getType();
-  bool isMatrix = view.getRank() == 2 && !ShapedType::isDynamic(view.getShape()[0]);
-  if (view.getProvenance() != Provenance::Weight || !isMatrix || view.getElementType().getIntOrFloatBitWidth() != 16 ||
-      !isPackedInAtoms(getWeights()))
-    return emitOpError() << "brings " << view << "; expected a matrix of weights of 16 bits with " << kPackingAttr
-                         << " = \"" << kAtomPacking << "\"";
-  int64_t columns = getColumns(), share = getShare();
-  if (columns % kAtomColumns != 0 || share % kAtomColumns != 0 || columns > share)
-    return emitOpError() << "brings " << columns << " columns of each " << share << "; expected multiples of "
-                         << kAtomColumns << ", and at most all of them";
-  int64_t k = llvm::alignTo(view.getShape()[1], kAtomColumns), last = (k - 1) / share * share;
-  if (last + columns > k)
-    return emitOpError() << "brings " << columns << " columns from column " << last << " on, of a matrix with " << k;
-  return success();
-}

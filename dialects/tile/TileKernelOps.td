@@ -343,24 +343,6 @@ def Tile_WarpRolesOp : TileOp<"warp_roles", [NoRegionArguments]> {
   let hasVerifier = 1;
 }
 
-def Tile_PrefetchOp : TileOp<"prefetch"> {
-  let summary = "Brings parts of packed weights to the L2 cache, for a later launch.";
-  let description = [{
-    Of all rows, `columns` columns from each multiple of `share` on: where blocks that share K begin to read. All blocks
-    of the grid run the op, and their threads divide what it brings. Nothing waits for it, and no result depends on it.
-    The weights are a matrix of 16-bit elements packed as `atom_8x64` (tile.packing), in which such columns of 8 rows lie
-    in a row.
-
-    ```mlir
-    tile.prefetch %w columns 128 of 4096 : !tile.view<28672x8192xbf16, weight>
-    ```
-  }];
-  let arguments = (ins Tile_ViewType:$weights, ConfinedAttr<I64Attr, [IntPositive]>:$columns,
-                       ConfinedAttr<I64Attr, [IntPositive]>:$share);
-  let assemblyFormat = "$weights `columns` $columns `of` $share attr-dict `:` type($weights)";
-  let hasVerifier = 1;
-}
-
 def Tile_DependOp : TileOp<"depend"> {
   let summary = "Waits for the launches before this one.";
   let assemblyFormat = "attr-dict";

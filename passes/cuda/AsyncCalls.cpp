@@ -16,7 +16,6 @@ static constexpr Row rows[] = {
     // bulk_copy.h, tma.h
     {"bulk_copy", {CallKind::Copy, 0, 1, 3}},
     {"evict_first_policy", {}},
-    {"prefetch_l2", {}},
     {"prefetch_tensor_map", {}},
     {"tma_load_2d", {CallKind::Copy, 0, 1, 2}},
     {"tma_load_4d", {CallKind::Copy, 0, 1, 2}},

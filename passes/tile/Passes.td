@@ -25,22 +25,6 @@ def SelectSchedulePass : Pass<"tile-select-schedule", "::mlir::ModuleOp"> {
   let dependentDialects = ["::inlay::tile::TileDialect"];
 }
 
-def PrefetchWeightsPass : Pass<"tile-prefetch-weights", "::mlir::ModuleOp"> {
-  let summary = "Lets kernels of sums over ranks bring the weights of the next product to the L2 cache.";
-  let description = [{
-    While ranks wait for each other's rows, memory is idle, and the blocks of the next product may have no room beside
-    those of the sum. So a program with `tile.receive_sum` and no product starts with a `tile.prefetch` of the weights of
-    the launch behind it, if that has the schedule `#tile.swap_ab` and reads 16-bit weights packed as `atom_8x64`: of all
-    rows, the first columns of each block that shares K, about `bytes` in all. The weights are its last argument. Launches
-    of one program that stand before other shapes or schedules get programs of their own.
-
-    A remark says for each program of a sum and of what follows it what is brought, or why nothing is.
-  }];
-  let options = [Option<"bytes", "bytes", "int64_t", /*default=*/"0",
-                        "bytes of the next weights that are brought; at least 64 columns from each start">];
-  let dependentDialects = ["::inlay::tile::TileDialect"];
-}
-
 def ListSchedulesPass : Pass<"tile-list-schedules", "::mlir::ModuleOp"> {
   let summary = "Lists the schedules that compile-model --tune would measure.";
   let description = [{

@@ -53,7 +53,6 @@ public:
 private:
   // Memory.
   SharedTile stage(Operation *op, tile::SharedAttr layoutThere);
-  void prefetch(tile::PrefetchOp op);
 
   // Sums over ranks.
   bool comesBeforeRanks(Operation *load);

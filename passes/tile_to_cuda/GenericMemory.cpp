@@ -129,16 +129,6 @@ LogicalResult TileValues::storeTile(Operation *op, Value value, Value view, Valu
   return success();
 }
 
-/// Threads of all blocks divide what is brought. Weights may be read before earlier launches have ended.
-void GenericLowering::prefetch(tile::PrefetchOp op) {
-  tile::ViewType view = op.getWeights().getType();
-  auto bytesOfColumns = [](int64_t columns) { return columns / tile::kAtomColumns * tile::kAtomBytes; };
-  int64_t k = llvm::alignTo(view.getShape()[1], tile::kAtomColumns);
-  call("prefetch_parts", "prefetch.h",
-       {scalar(op.getWeights()), index(llvm::divideCeil(view.getShape()[0], tile::kGroupRows)),
-        index(bytesOfColumns(k)), index(bytesOfColumns(op.getShare())), index(bytesOfColumns(op.getColumns()))});
-}
-
 /// Issues the copies of a staged load.
 SharedTile GenericLowering::stage(Operation *op, tile::SharedAttr layoutThere) {
   Access access = accessOf(op);

@@ -90,10 +90,6 @@ LogicalResult GenericLowering::lower(Operation *op) {
         return success();
       })
       .Case([&](tile::ReceiveSumOp sum) { return receiveSum(sum); })
-      .Case([&](tile::PrefetchOp op) {
-        prefetch(op);
-        return success();
-      })
       .Case([&](tile::StoreOp store) {
         return storeTile(store, store.getValue(), store.getView(), store.getOffsets(), {},
                          store.getExchange() ? pushes : Value());

@@ -26,7 +26,7 @@ ROWS = ("--max-num-batched-tokens", 64)
 STARTS, STEPS = (0, 9, 17), 4
 # Ranks of each stage, stages, the operations of NCCL that check its connections, and options of compile-model.
 HALVES, HALVES_ROWS, HALF_MULTIPLE = "two ranks in halves", 32, 16
-DIVISIONS = {"two ranks": (2, 1, 4, ROWS), "two stages": (1, 2, 2, ROWS), "two stages of two ranks": (2, 2, 12, (*ROWS, "--sum-prologues", "--prefetch-weights")),
+DIVISIONS = {"two ranks": (2, 1, 4, ROWS), "two stages": (1, 2, 2, ROWS), "two stages of two ranks": (2, 2, 12, (*ROWS, "--sum-prologues")),
              HALVES: (2, 1, 4, ("--max-num-batched-tokens", 512, f"--overlap-collectives={HALVES_ROWS}"))}
 # Sums over ranks run when something waits for them.
 LATE = {"FAKE_LATE": "all_reduce"}

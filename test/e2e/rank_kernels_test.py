@@ -10,28 +10,26 @@ import tools
 # Fixtures with the ranks of a bundle, and what the kernels call that exchange. In gemma2 and olmo2 a norm comes between a sum and
 # the residual; in the others the residual is added in the kernel of the sum, and linear layers push their rows to it. In steps of one row, the product behind the sum
 # receives it, but not behind the layer_norm of cohere.
-# Sums in front of products of 16 rows bring their weights to the L2 cache; in cohere, a norm is between them.
-ONE_SHOT, GATHER, FUSED, PUSHED, RECEIVED, PREFETCH = "all_reduce_one_shot", "all_gather", "receive_piece", "push_elements", "receive_pieces", "prefetch_parts"
+ONE_SHOT, GATHER, FUSED, PUSHED, RECEIVED = "all_reduce_one_shot", "all_gather", "receive_piece", "push_elements", "receive_pieces"
 FIXTURES = [
-    ("llama-gqa", 2, {FUSED, PUSHED, RECEIVED, GATHER, PREFETCH}),
-    ("llama-mqa", 4, {FUSED, PUSHED, RECEIVED, GATHER, PREFETCH}),
+    ("llama-gqa", 2, {FUSED, PUSHED, RECEIVED, GATHER}),
+    ("llama-mqa", 4, {FUSED, PUSHED, RECEIVED, GATHER}),
     ("cohere", 2, {FUSED, PUSHED, GATHER}),
     ("gemma2", 2, {ONE_SHOT, GATHER}),
     ("olmo2", 2, {ONE_SHOT, GATHER}),
-    ("qwen2", 2, {FUSED, PUSHED, RECEIVED, GATHER, PREFETCH}),
+    ("qwen2", 2, {FUSED, PUSHED, RECEIVED, GATHER}),
 ]
 
 
 def test(t: tools.Tools, fixtures: pathlib.Path) -> None:
     for name, ranks, expected in FIXTURES:
         text = t.checked("compile-model", fixtures / name, "--emit", "cuda", "--target", "sm_90a", "--dtype", "bfloat16", "-tp", ranks, "--sum-prologues",
-                         "--prefetch-weights", "-o", t.scratch / "unused", "-q")
+                         "-o", t.scratch / "unused", "-q")
         found = set(re.findall(r"^ *(all_\w+)<%d>\(output1, activation0, peers, " % ranks, text, re.MULTILINE))
         if re.search(r"begin_round<%d>\(peers\)" % ranks, text):
             found |= set(re.findall(r"^ *(receive_pieces?)[(<]", text, re.MULTILINE))
         if re.search(r"begin_pushes<%d>\(peers, " % ranks, text):
             found |= set(re.findall(r"^ *(push_elements)<", text, re.MULTILINE))
-        found |= set(re.findall(r"^ *(prefetch_parts)\(weight", text, re.MULTILINE))
         if found != expected:
             tools.fail(f"{name} on {ranks} ranks: expected calls of {expected}, found {found}")
         print(f"{name} on {ranks} ranks: {len(re.findall('PeerTable', text))} kernels of collectives")

@@ -52,7 +52,7 @@ def precompiled_header(flags: list[str], folder: pathlib.Path) -> pathlib.Path:
     header = folder / "emulated_kernels.h"
     if not header.exists():
         # These use only functions that the emulation defines, so they are compiled unchanged.
-        text = "\n".join(line for name in ("unpack.h", "unpack_pairs.h", "mma_codes.h", "grid.h", "prefetch.h", "peers.h", "all_gather.h", "peer_rows.h") for line in (DEVICE / name).read_text().splitlines()
+        text = "\n".join(line for name in ("unpack.h", "unpack_pairs.h", "mma_codes.h", "grid.h", "peers.h", "all_gather.h", "peer_rows.h") for line in (DEVICE / name).read_text().splitlines()
                          if not line.startswith("#"))
         header.write_text(f'#include "{HERE / "emulation_peers.h"}"\n{text}\n')
         subprocess.run([*flags, "-x", "c++-header", header, "-o", f"{header}.gch"], check=True)

@@ -87,16 +87,6 @@ static void bulk_copy(D *shared, const S *global, int bytes, mbarrier *bar, long
   complete(bar, bytes);
 }
 
-/// Changes nothing, but reads the first and the last byte, which a sanitizer finds outside of the memory.
-template <typename T> static void prefetch_l2(const T *global, int bytes) {
-  if (bytes <= 0 || (reinterpret_cast<uintptr_t>(global) | bytes) % 16 != 0) {
-    fprintf(stderr, "prefetch of %d bytes from %p\n", bytes, (const void *)global);
-    fail("a prefetch that the hardware refuses");
-  }
-  auto *from = reinterpret_cast<const volatile char *>(global);
-  (void)from[0];
-  (void)from[bytes - 1];
-}
 static void prefetch_tensor_map(const CUtensorMap &) {}
 static void copyBox(unsigned char *shared, const CUtensorMap &map, mbarrier *bar, const int *at) {
   if (reinterpret_cast<uintptr_t>(shared) % 128 != 0 || (map.swizzle != 0 && map.swizzle != 128))

@@ -439,31 +439,3 @@ tile.program @no_loop() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
   // expected-error @+1 {{'tile.unwritten' op does not stand before an scf.for, whose iterations it speaks of}}
   tile.unwritten %c0
 }
-
-// -----
-
-tile.program @prefetch_rows(%w: !tile.view<64x256xbf16, weight>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
-  // expected-error @+1 {{'tile.prefetch' op brings '!tile.view<64x256xbf16, weight>'; expected a matrix of weights of 16 bits with tile.packing = "atom_8x64"}}
-  tile.prefetch %w columns 64 of 128 : !tile.view<64x256xbf16, weight>
-}
-
-// -----
-
-tile.program @prefetch_activations(%x: !tile.view<64x256xbf16, activation> {tile.packing = "atom_8x64"}) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
-  // expected-error @+1 {{'tile.prefetch' op brings '!tile.view<64x256xbf16, activation>'; expected a matrix of weights}}
-  tile.prefetch %x columns 64 of 128 : !tile.view<64x256xbf16, activation>
-}
-
-// -----
-
-tile.program @prefetch_columns(%w: !tile.view<64x256xbf16, weight> {tile.packing = "atom_8x64"}) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
-  // expected-error @+1 {{'tile.prefetch' op brings 96 columns of each 128; expected multiples of 64, and at most all of them}}
-  tile.prefetch %w columns 96 of 128 : !tile.view<64x256xbf16, weight>
-}
-
-// -----
-
-tile.program @prefetch_past_the_end(%w: !tile.view<64x256xbf16, weight> {tile.packing = "atom_8x64"}) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
-  // expected-error @+1 {{'tile.prefetch' op brings 128 columns from column 192 on, of a matrix with 256}}
-  tile.prefetch %w columns 128 of 192 : !tile.view<64x256xbf16, weight>
-}
