@@ -32,6 +32,10 @@ def PlaceDependenciesPass : Pass<"cuda-place-dependencies", "::inlay::cuda::Kern
     then starts to fill its rings as soon as its blocks fit on the chip. It reads results of this launch only after its
     own wait.
 
+    A kernel with `late_dependents` gets `cuda.launch_dependents` after each `cuda.depend` instead; the first that a block
+    comes to counts. So when the next launch starts, all launches before this one have ended. Calls with `early` rely on it:
+    they may stand before the wait, because this pass takes what they access for memory that no launch writes meanwhile.
+
     A kernel whose lowering inserted these ops keeps them. cuda-verify-async checks both.
   }];
   let options = [Option<"early", "early", "bool", /*default=*/"true",
@@ -49,8 +53,10 @@ def VerifyAsyncPass : Pass<"cuda-verify-async", "::inlay::cuda::KernelOp"> {
 
     - **dependency**: memory with a provenance other than `weight`, `meta` and `older_kv` is read, or any device memory
       is written, before `cuda.depend`; or `cuda.depend` is never reached (later launches assume that the end of this
-      kernel implies the end of all earlier ones). Whether an access marked `older_kv` really reads older rows is not
-      checked.
+      kernel implies the end of all earlier ones); or `cuda.launch_dependents` comes before `cuda.depend` in a kernel with
+      `late_dependents`. A call with `early` may read before `cuda.depend`, and may not write a kernel's arguments there.
+      Whether an access marked `older_kv` really reads older rows, and whether the launch before a kernel with `early` calls
+      has `late_dependents` and leaves their memory alone, is not checked.
     - **cp.async**: a buffer is read before a `cp_async_commit`, a `cp_async_wait` that covers the group, and a barrier
       of the threads that copied.
     - **bulk and tensor copies**: the destination is read or overwritten before an `mbarrier_wait` on the copy's

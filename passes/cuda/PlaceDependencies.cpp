@@ -118,14 +118,9 @@ static void waitAtStart(cuda::KernelOp kernel) {
   waits.front()->moveBefore(&body, body.begin());
 }
 
-/// Lets the next launch start as early as it may.
-static void launchDependents(cuda::KernelOp kernel) {
+/// Lets the next launch start when the launches before this one have ended.
+static void launchDependentsLate(cuda::KernelOp kernel) {
   OpBuilder builder(kernel.getContext());
-  if (!kernel.getLateDependents()) {
-    builder.setInsertionPointToStart(&kernel.getBody().front());
-    cuda::LaunchDependentsOp::create(builder, kernel.getLoc());
-    return;
-  }
   // The first of these in a block counts.
   kernel.walk([&](cuda::DependOp wait) {
     builder.setInsertionPointAfter(wait);
@@ -139,10 +134,15 @@ template <typename Op> static bool holds(cuda::KernelOp kernel) {
 
 void PlaceDependenciesPass::runOnOperation() {
   cuda::KernelOp kernel = getOperation();
+  bool isPlaced = holds<cuda::LaunchDependentsOp>(kernel), isLate = kernel.getLateDependents();
+  if (!isPlaced && !isLate) {
+    OpBuilder builder = OpBuilder::atBlockBegin(&kernel.getBody().front());
+    cuda::LaunchDependentsOp::create(builder, kernel.getLoc());
+  }
   if (!holds<cuda::DependOp>(kernel))
     placeWait(kernel);
   if (!early)
     waitAtStart(kernel);
-  if (!holds<cuda::LaunchDependentsOp>(kernel))
-    launchDependents(kernel);
+  if (!isPlaced && isLate)
+    launchDependentsLate(kernel);
 }

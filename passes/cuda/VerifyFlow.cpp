@@ -74,6 +74,12 @@ void AsyncFlow::statement(Operation *op) {
         state.waited.insert(kDependency);
         state.waitedBySome.insert(kDependency);
       })
+      .Case([&](cuda::LaunchDependentsOp op) {
+        if (op->getParentOfType<cuda::KernelOp>().getLateDependents() && !state.waited.count(kDependency))
+          kernel.report(op,
+                        "comes before cuda.depend in a kernel with late_dependents, whose next launch may read what "
+                        "earlier launches write; expected it behind cuda.depend");
+      })
       .Case([&](cuda::BarrierOp) { state.meetBlock(); })
       .Case([&](cuda::SyncWarpOp) {
         state.meetWarp();

@@ -1,7 +1,8 @@
 //===- PushSums.cpp - sums over ranks that linear layers push --------------===//
 //
 // The kernel of a sum begins a round of the exchange, and a launch that pushes its rows takes the number of the round
-// from the table of its rank (codegen/device/peers.h). So no other exchange may stand between the two.
+// from the table of its rank (codegen/device/peers.h). So no other exchange may stand between the two. A kernel that
+// only sums reads its other operands while that launch runs, so no launch that writes these may stand between them.
 //
 //===----------------------------------------------------------------------===//
 
@@ -36,6 +37,14 @@ static bool exchangesBefore(GroupOp group, GroupOp last) {
   return false;
 }
 
+/// Whether `group` is the next one behind `producer`.
+static bool follows(GroupOp group, GroupOp producer) {
+  for (Operation *op = producer->getNextNode(); op != group; op = op->getNextNode())
+    if (isa<GroupOp>(op))
+      return false;
+  return true;
+}
+
 /// Why the kernel that computes the rows of `sum`, which is in `group`, does not push them; empty if it does.
 static std::string pushRefusal(AllReduceOp sum, GroupOp group) {
   Value rows = sum.getInput();
@@ -51,6 +60,8 @@ static std::string pushRefusal(AllReduceOp sum, GroupOp group) {
     return "its rows lie beside others";
   if (exchangesBefore(producer, group))
     return "the ranks exchange other rows before it";
+  if (!firstOf<LinearOp>(group) && !follows(group, producer))
+    return "another kernel runs between that of its rows and its own";
   return "";
 }
 

@@ -11,7 +11,7 @@ import threading
 
 import emulation
 from check_kernels import emulated_maps, np, pack_atoms
-from collective_cases import NORM_PART, PRODUCT_ROWS, SMALL
+from collective_cases import PRODUCT_ROWS, SMALL
 from collective_references import Step, count_wrong, random_step, reference, results_of
 from peers import LAST_ROUND, POISON, ROUNDS, PeerTable
 
@@ -71,7 +71,7 @@ class EmulatedRanks:
         results = [filled(case.columns, x, others.residual)]
         if case.epilogue == "residual":
             return [copied(x), *results], results
-        results += [filled(case.columns, x), filled(case.columns // NORM_PART, np.zeros(1, np.uint32))]
+        results += [filled(case.columns, x), filled(case.columns // case.norm_part(), np.zeros(1, np.uint32))]
         return [copied(x), results[0], copied(others.weight), *results[1:]], results
 
     def residual_of(self, arguments):
@@ -111,6 +111,11 @@ class EmulatedRanks:
                     xs[rank][...] = arguments[0]
                 # Earlier launches write the rows, the residual, and the table at its end.
                 late = [np.frombuffer(table, np.uint8), arguments[0][:len(xs[rank])], *self.residual_of(arguments)]
+                if self.case.is_early():
+                    # Only the launch that pushes may run, which writes neither the table nor the residual. The rows that it stores are
+                    # not read: they are NaNs. What the kernel stores before it waits is lost.
+                    arguments[0].view(np.uint8)[...] = 0xff
+                    late = [arguments[0], *of_ranks[rank][1][1:]]
                 self.launch(rank, "step_exchange", arguments, len(xs[rank]), late, ctypes.addressof(table))
 
         threads = [threading.Thread(target=run_rank, args=(rank,)) for rank in range(self.case.ranks) if rank not in absent]

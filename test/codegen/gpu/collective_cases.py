@@ -26,6 +26,14 @@ class Case(NamedTuple):
         """Words of 16 bytes that a row of a gather takes in a buffer."""
         return self.ranks * -(-self.columns * (4 if self.type == "f32" else 2) // 16)
 
+    def norm_part(self):
+        """Columns whose squares are summed, as llm-form-groups chooses them."""
+        return 256 if self.columns % 256 == 0 else 64
+
+    def is_early(self):
+        """Whether the kernel of the sum receives while the launch that pushes the rows runs."""
+        return bool(self.family) and self.epilogue != "product"
+
     def rounds(self, rows):
         """Of the exchange, that the kernel takes for so many rows."""
         return -(-rows // self.gather_rows) if self.gathered else 1
@@ -64,6 +72,8 @@ SMALL = {
     "residual_3": Case(3, 20, 5, "f32", epilogue="residual"),
     "norm_2": Case(2, 192, 40, epilogue="norm"),
     "norm_8": Case(8, 64, 9, epilogue="norm"),
+    # Parts of 256 columns.
+    "norm_512": Case(2, 512, 5, epilogue="norm"),
 }
 # Pushed by the linear layer: in pieces of each of its families, with parts of tiles at the end.
 SMALL |= {
@@ -71,6 +81,7 @@ SMALL |= {
     "matvec_4": Case(4, 128, 7, epilogue="norm", family="matvec"),
     "swap_ab_2": Case(2, 192, 40, epilogue="norm", family="swap_ab"),
     "swap_ab_8": Case(8, 72, 20, epilogue="residual", family="swap_ab"),
+    "swap_ab_512": Case(2, 512, 40, epilogue="norm", family="swap_ab"),
     "generic_3": Case(3, 136, 18, epilogue="residual", family="generic"),
 }
 # Received by the linear layer behind the sum: with warps that have no part of the row, or the end of it, and several
@@ -82,7 +93,6 @@ SMALL |= {
 }
 PRODUCT_ROWS = 88  # of the weight of the linear layer behind a sum
 LINEAR_COLUMNS = 320  # of the input of a linear layer
-NORM_PART = 64  # columns whose squares are summed
 # On GPUs: as the compiler makes them for an H200, by bytes of a rank.
 LARGE = {
     f"{kib}_KiB_{ranks}": Case(ranks, 4096, kib // 8, one_shot_bytes=(2048 if ranks == 2 else 512) * 1024, multiprocessors=132)
@@ -116,7 +126,7 @@ def module(case):
                      f"\n      %p = llm.linear %n, @product : ({x}) -> {product}")
             values, types = "%p, %v", f"{product}, {x}"
         if case.epilogue == "norm":
-            parts = f"tensor<?x{case.columns // NORM_PART}xf32>"
+            parts = f"tensor<?x{case.columns // case.norm_part()}xf32>"
             body += (f"\n      %scaled = llm.scale_columns %v, @norm {{weight_offset = 1.0 : f64}} : {x}"
                      f"\n      %squares = llm.sum_of_squares %v : ({x}) -> {parts}")
             values, types = "%v, %scaled, %squares", f"{x}, {x}, {parts}"
@@ -155,11 +165,11 @@ module attributes {{llm.model = {{max_model_len = 64 : i64}}, llm.ranks = {case.
   llm.weight @product : tensor<{PRODUCT_ROWS}x{case.columns}x{case.type}> from ["product"] {packed}
   func.func @step(%ids: tensor<?xi32>, %batch: !llm.batch) -> {y}
       attributes {{llm.entry = {{kind = "mixed", max_tokens = {case.rows} : i64, max_sequences = 1 : i64}}}} {{
-    {rows}
     %r = llm.group "r" family("rows") -> {x} {{
       %v = llm.embedding %ids, @table : (tensor<?xi32>) -> {x}
       llm.yield %v : {x}
     }}
+    {rows}
     %y{results} = llm.group "exchange" family("{"matvec" if is_product else "collective"}") -> {types} {{
       {body}
     }}

@@ -6,7 +6,7 @@ All ranks must have the same bits: sums in float32 in the order of the ranks, ro
 from typing import NamedTuple
 
 from check_kernels import from_bf16, np, pack_atoms, to_bf16
-from collective_cases import LINEAR_COLUMNS, NORM_PART, PRODUCT_ROWS
+from collective_cases import LINEAR_COLUMNS, PRODUCT_ROWS
 from peers import POISON
 
 
@@ -57,7 +57,7 @@ def results_of(case, xs, others):
             scaled = from_bf16(to_bf16(y * (to_floats(case, others.weight) + np.float32(1))))
             rms = np.sqrt((y.astype(np.float64)**2).mean(axis=1, keepdims=True) + 1e-5)
             return [to_bits(case, y), (scaled.astype(np.float64) @ from_bf16(others.product).T / rms).astype(np.float32)]
-        squares = (y.astype(np.float64)**2).reshape(len(y), -1, NORM_PART).sum(axis=2).astype(np.float32)
+        squares = (y.astype(np.float64)**2).reshape(len(y), -1, case.norm_part()).sum(axis=2).astype(np.float32)
         return [to_bits(case, y), to_bits(case, y * (to_floats(case, others.weight) + np.float32(1))), squares]
 
 

@@ -62,3 +62,71 @@ cuda.kernel @placed(%x: !any {cuda.provenance = #cuda.provenance<activation>}) a
   cuda.launch_dependents
   %v = cuda.load %x[%t] : !any, index -> f32
 }
+
+// The next launch of a kernel with late_dependents starts when the launches before this one have ended. Each wait of a
+// block may be its first.
+// CHECK-LABEL: cuda.kernel @pushing
+// CHECK-NEXT: cuda.special
+// CHECK-NEXT: cuda.depend
+// CHECK-NEXT: cuda.launch_dependents
+// CHECK-NEXT: cuda.load
+// CHECK-NOT: cuda.launch_dependents
+// LATE-LABEL: cuda.kernel @pushing
+// LATE-NEXT: cuda.depend
+// LATE-NEXT: cuda.launch_dependents
+// LATE-NOT: cuda.launch_dependents
+// LATE-LABEL: cuda.kernel @pushing_roles
+cuda.kernel @pushing(%x: !any {cuda.provenance = #cuda.provenance<activation>}) attributes {threads = 128 : i64, late_dependents} {
+  %t = cuda.special thread_x
+  %v = cuda.load %x[%t] : !any, index -> f32
+}
+// CHECK-LABEL: cuda.kernel @pushing_roles
+// CHECK-NOT: cuda.launch_dependents
+// CHECK: scf.if
+// CHECK-NEXT: cuda.depend
+// CHECK-NEXT: cuda.launch_dependents
+// CHECK-NEXT: } else {
+// CHECK-NEXT: cuda.depend
+// CHECK-NEXT: cuda.launch_dependents
+// CHECK-NEXT: cuda.load
+// CHECK-NOT: cuda.launch_dependents
+cuda.kernel @pushing_roles(%x: !any {cuda.provenance = #cuda.provenance<activation>}) attributes {threads = 256 : i64, late_dependents} {
+  %t = cuda.special thread_x
+  %c128 = arith.constant 128 : index
+  %consumes = arith.cmpi slt, %t, %c128 : index
+  scf.if %consumes {
+    cuda.depend
+  } else {
+    cuda.depend
+    %v = cuda.load %x[%t] : !any, index -> f32
+  }
+}
+
+// Calls that are early stay before the wait, with the loads that they make. The store and other calls come after it.
+// CHECK-LABEL: cuda.kernel @early_calls
+// CHECK-NEXT: cuda.launch_dependents
+// CHECK: cuda.call "begin_round<2>"
+// CHECK: cuda.call "load_vector<4>"{{.*}}early
+// CHECK: cuda.depend
+// CHECK-NEXT: cuda.call "load_vector<4>"
+// CHECK-NOT: early
+// CHECK: cuda.store
+// LATE-LABEL: cuda.kernel @early_calls
+// LATE-NEXT: cuda.depend
+// LATE-NEXT: cuda.launch_dependents
+cuda.kernel @early_calls(%x: !any {cuda.provenance = #cuda.provenance<state>},
+                         %peers: !cuda.ptr<!cuda.opaque<"PeerTable">, global> {cuda.provenance = #cuda.provenance<peer>})
+    attributes {threads = 128 : i64} {
+  %t = cuda.special thread_x
+  %c0 = arith.constant 0 : index
+  %true = arith.constant true
+  %a = cuda.local : !cuda.local<4xf32>
+  %b = cuda.local : !cuda.local<4xf32>
+  %to_a = cuda.address %a[%c0] : !cuda.local<4xf32> -> !cuda.ptr<f32, local>
+  %to_b = cuda.address %b[%c0] : !cuda.local<4xf32> -> !cuda.ptr<f32, local>
+  %round = cuda.call "begin_round<2>" from "peers.h"(%peers) {early} : (!cuda.ptr<!cuda.opaque<"PeerTable">, global>) -> !cuda.opaque<"Round<2>">
+  cuda.call "load_vector<4>" from "tile.h"(%to_a, %x, %true) {early} : (!cuda.ptr<f32, local>, !any, i1) -> ()
+  cuda.call "load_vector<4>" from "tile.h"(%to_b, %x, %true) : (!cuda.ptr<f32, local>, !any, i1) -> ()
+  %v = cuda.get %a[%c0] : !cuda.local<4xf32> -> f32
+  cuda.store %v, %x[%t] : f32, !any, index
+}

@@ -22,6 +22,34 @@ cuda.kernel @early_write(%y: !cuda.ptr<f32, global> {cuda.name = "y", cuda.prove
 
 // -----
 
+// Calls that are not early, and a store by one that is.
+cuda.kernel @early_calls(%x: !cuda.ptr<f32, global> {cuda.name = "x", cuda.provenance = #cuda.provenance<state>},
+                         %peers: !cuda.ptr<!cuda.opaque<"PeerTable">, global> {cuda.name = "peers", cuda.provenance = #cuda.provenance<peer>})
+    attributes {threads = 128 : i64} {
+  %c0 = arith.constant 0 : index
+  %true = arith.constant true
+  %a = cuda.local : !cuda.local<4xf32>
+  %to = cuda.address %a[%c0] : !cuda.local<4xf32> -> !cuda.ptr<f32, local>
+  // expected-error @+1 {{begin_round<2> reads peers (peer) before cuda.depend}}
+  %round = cuda.call "begin_round<2>" from "peers.h"(%peers) : (!cuda.ptr<!cuda.opaque<"PeerTable">, global>) -> !cuda.opaque<"Round<2>">
+  // expected-error @+1 {{load_vector<4> reads x (state) before cuda.depend}}
+  cuda.call "load_vector<4>" from "tile.h"(%to, %x, %true) : (!cuda.ptr<f32, local>, !cuda.ptr<f32, global>, i1) -> ()
+  // expected-error @+1 {{store_vector<4> writes x before cuda.depend}}
+  cuda.call "store_vector<4>" from "tile.h"(%x, %to, %true) {early} : (!cuda.ptr<f32, global>, !cuda.ptr<f32, local>, i1) -> ()
+  cuda.depend
+}
+
+// -----
+
+// The next launch would start while launches run whose results it reads early.
+cuda.kernel @early_dependents() attributes {threads = 128 : i64, late_dependents} {
+  // expected-error @+1 {{early_dependents: cuda.launch_dependents comes before cuda.depend in a kernel with late_dependents, whose next launch may read what earlier launches write; expected it behind cuda.depend}}
+  cuda.launch_dependents
+  cuda.depend
+}
+
+// -----
+
 // The rows of the cache are read through a map without the provenance older_kv.
 cuda.kernel @early_map(%map: !cuda.opaque<"CUtensorMap"> {cuda.name = "keys", cuda.provenance = #cuda.provenance<kv>}) attributes {threads = 32 : i64} {
   %c0 = arith.constant 0 : index

@@ -225,3 +225,22 @@ cuda.kernel @writing_roles() attributes {threads = 256 : i64} {
     }
   }
 }
+
+// A call that is early reads what the launch before the kernel does not write.
+cuda.kernel @early_calls(%x: !cuda.ptr<f32, global> {cuda.provenance = #cuda.provenance<state>},
+                         %peers: !cuda.ptr<!cuda.opaque<"PeerTable">, global> {cuda.provenance = #cuda.provenance<peer>})
+    attributes {threads = 128 : i64} {
+  %c0 = arith.constant 0 : index
+  %true = arith.constant true
+  %a = cuda.local : !cuda.local<4xf32>
+  %to = cuda.address %a[%c0] : !cuda.local<4xf32> -> !cuda.ptr<f32, local>
+  %round = cuda.call "begin_round<2>" from "peers.h"(%peers) {early} : (!cuda.ptr<!cuda.opaque<"PeerTable">, global>) -> !cuda.opaque<"Round<2>">
+  cuda.call "load_vector<4>" from "tile.h"(%to, %x, %true) {early} : (!cuda.ptr<f32, local>, !cuda.ptr<f32, global>, i1) -> ()
+  cuda.depend
+}
+
+// A kernel that pushes rows lets the next launch start behind its wait.
+cuda.kernel @late_dependents() attributes {threads = 128 : i64, late_dependents} {
+  cuda.depend
+  cuda.launch_dependents
+}

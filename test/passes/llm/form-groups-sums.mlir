@@ -88,3 +88,41 @@ func.func @apart(%q: tensor<?x1xf32>, %p: tensor<?x128xbf16>) -> (tensor<?x1xf32
   return %u, %x : tensor<?x1xf32>, tensor<?x128xbf16>
 }
 }
+
+// -----
+
+// The kernel of a sum adds the squares of 256 columns where these divide the row, otherwise of 64.
+// CHECK-LABEL: func.func @parts_of_256
+// SPLIT: llm.sum_of_squares %{{.*}} : (tensor<?x512xbf16>) -> tensor<?x2xf32>
+module attributes {llm.ranks = 2 : i64} {
+llm.weight @norm : tensor<512xbf16> from ["norm"]
+llm.weight @o : tensor<512x128xbf16> from ["o"]
+llm.weight @w : tensor<64x512xbf16> from ["w"]
+func.func @parts_of_256(%a: tensor<?x128xbf16>, %r: tensor<?x512xbf16>) -> (tensor<?x512xbf16>, tensor<?x64xbf16>) {
+  %p = llm.linear %a, @o : (tensor<?x128xbf16>) -> tensor<?x512xbf16> loc("o")
+  %s = llm.all_reduce %p : tensor<?x512xbf16> loc("sum")
+  %x = llm.add %r, %s : tensor<?x512xbf16> loc("residual")
+  %n = llm.rms_norm %x, @norm {eps = 1.0e-5 : f64} : (tensor<?x512xbf16>) -> tensor<?x512xbf16> loc("norm")
+  %y = llm.linear %n, @w : (tensor<?x512xbf16>) -> tensor<?x64xbf16> loc("y")
+  return %x, %y : tensor<?x512xbf16>, tensor<?x64xbf16>
+}
+}
+
+// -----
+
+// 192 columns are no multiple of 256.
+// CHECK-LABEL: func.func @parts_of_64
+// SPLIT: llm.sum_of_squares %{{.*}} : (tensor<?x192xbf16>) -> tensor<?x3xf32>
+module attributes {llm.ranks = 2 : i64} {
+llm.weight @norm : tensor<192xbf16> from ["norm"]
+llm.weight @o : tensor<192x128xbf16> from ["o"]
+llm.weight @w : tensor<64x192xbf16> from ["w"]
+func.func @parts_of_64(%a: tensor<?x128xbf16>, %r: tensor<?x192xbf16>) -> (tensor<?x192xbf16>, tensor<?x64xbf16>) {
+  %p = llm.linear %a, @o : (tensor<?x128xbf16>) -> tensor<?x192xbf16> loc("o")
+  %s = llm.all_reduce %p : tensor<?x192xbf16> loc("sum")
+  %x = llm.add %r, %s : tensor<?x192xbf16> loc("residual")
+  %n = llm.rms_norm %x, @norm {eps = 1.0e-5 : f64} : (tensor<?x192xbf16>) -> tensor<?x192xbf16> loc("norm")
+  %y = llm.linear %n, @w : (tensor<?x192xbf16>) -> tensor<?x64xbf16> loc("y")
+  return %x, %y : tensor<?x192xbf16>, tensor<?x64xbf16>
+}
+}

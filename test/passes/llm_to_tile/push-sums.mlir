@@ -1,11 +1,12 @@
 // RUN: inlay-opt %s --pass-pipeline="builtin.module(func.func(llm-plan-buffers,llm-push-sums))" 2>&1 | FileCheck %s --check-prefix=REMARK
 // RUN: inlay-opt %s --pass-pipeline="builtin.module(func.func(llm-plan-buffers,llm-push-sums),convert-llm-to-tile{target=sm_90a},cse)" 2>/dev/null | FileCheck %s
-// A linear layer pushes the rows that the next kernel sums, if nothing else reads them and no exchange comes between.
+// A linear layer pushes the rows that the next kernel sums, if nothing else reads them and no kernel comes between.
 
 // REMARK-DAG: remark: receives rows that layer.o pushes
 // REMARK-DAG: remark: pushes its rows itself: no linear layer computes its rows
 // REMARK-DAG: remark: pushes its rows itself: its rows are read elsewhere too
 // REMARK-DAG: remark: pushes its rows itself: the ranks exchange other rows before it
+// REMARK-DAG: remark: pushes its rows itself: another kernel runs between that of its rows and its own
 // REMARK-DAG: remark: pushes its rows itself: the library cublaslt computes its rows
 // REMARK: llm.all_reduce %{{.*}} pushed : tensor<?x64xbf16>
 // REMARK-NOT: pushed
@@ -64,13 +65,26 @@ module attributes {llm.model = {max_model_len = 64 : i64}, llm.ranks = 2 : i64} 
       %v = llm.add %between, %sum : tensor<?x64xbf16>
       llm.yield %v : tensor<?x64xbf16>
     }
+    %apart = llm.group "apart" family("generic") -> tensor<?x64xbf16> {
+      %v = llm.linear %x3, @w : (tensor<?x64xbf16>) -> tensor<?x64xbf16>
+      llm.yield %v : tensor<?x64xbf16>
+    }
+    %r1 = llm.group "r1" family("rows") -> tensor<?x64xbf16> {
+      %v = llm.embedding %ids, @table : (tensor<?xi32>) -> tensor<?x64xbf16>
+      llm.yield %v : tensor<?x64xbf16>
+    }
+    %x5 = llm.group "apart_sum" family("collective") -> tensor<?x64xbf16> {
+      %sum = llm.all_reduce %apart : tensor<?x64xbf16>
+      %v = llm.add %r1, %sum : tensor<?x64xbf16>
+      llm.yield %v : tensor<?x64xbf16>
+    }
     %library = llm.group "library" family("cublaslt") -> tensor<?x64xbf16> {
-      %v = llm.linear %x3, @w {library = "cublaslt"} : (tensor<?x64xbf16>) -> tensor<?x64xbf16>
+      %v = llm.linear %x5, @w {library = "cublaslt"} : (tensor<?x64xbf16>) -> tensor<?x64xbf16>
       llm.yield %v : tensor<?x64xbf16>
     }
     %x4 = llm.group "library_sum" family("collective") -> tensor<?x64xbf16> {
       %sum = llm.all_reduce %library : tensor<?x64xbf16>
-      %v = llm.add %x3, %sum : tensor<?x64xbf16>
+      %v = llm.add %x5, %sum : tensor<?x64xbf16>
       llm.yield %v : tensor<?x64xbf16>
     }
     return %x4, %read : tensor<?x64xbf16>, tensor<?x64xbf16>

@@ -17,10 +17,18 @@
 // CHECK: tile.store %{{.*}}, %[[R]][%[[ROW]], %[[COLUMN]]]
 // CHECK: tile.store %{{.*}}, %[[SCALED]][%[[ROW]], %[[COLUMN]]]
 // CHECK: tile.store %{{.*}}, %[[SQUARES]][
+// With parts of 256 columns a tile has fewer rows.
+// CHECK-LABEL: tile.program @wide_exchange(
+// CHECK-SAME: !tile.view<?x2xf32, output, tokens>
+// CHECK: %[[WIDE_COLUMN:.*]] = arith.muli %{{.*}}, %c256
+// CHECK: tile.receive_sum %{{.*}}[%{{.*}}, %[[WIDE_COLUMN]]] {{.*}} -> tensor<4x256xbf16>
+// CHECK: tile.reduce add
+// CHECK: arith.divui %[[WIDE_COLUMN]], %c256
 // CPU: has ops that follow a sum over ranks, which runs alone on the target cpu
 module attributes {llm.model = {max_model_len = 64 : i64}, llm.ranks = 2 : i64} {
   llm.weight @table : tensor<8x256xbf16> from ["table"]
   llm.weight @norm : tensor<256xbf16> from ["norm"]
+  llm.weight @wide_table : tensor<8x512xbf16> from ["wide_table"]
   func.func @step(%ids: tensor<?xi32>, %batch: !llm.batch) -> tensor<?x256xbf16>
       attributes {llm.entry = {kind = "mixed", max_tokens = 40 : i64, max_sequences = 1 : i64}} {
     %x = llm.group "x" family("rows") -> tensor<?x256xbf16> {
@@ -39,5 +47,23 @@ module attributes {llm.model = {max_model_len = 64 : i64}, llm.ranks = 2 : i64} 
       llm.yield %v, %scaled, %squares : tensor<?x256xbf16>, tensor<?x256xbf16>, tensor<?x4xf32>
     }
     return %y#0 : tensor<?x256xbf16>
+  }
+  func.func @wide(%ids: tensor<?xi32>, %batch: !llm.batch) -> tensor<?x512xbf16>
+      attributes {llm.entry = {kind = "mixed", max_tokens = 40 : i64, max_sequences = 1 : i64}} {
+    %x = llm.group "x" family("rows") -> tensor<?x512xbf16> {
+      %v = llm.embedding %ids, @wide_table : (tensor<?xi32>) -> tensor<?x512xbf16>
+      llm.yield %v : tensor<?x512xbf16>
+    }
+    %r = llm.group "r" family("rows") -> tensor<?x512xbf16> {
+      %v = llm.embedding %ids, @wide_table : (tensor<?xi32>) -> tensor<?x512xbf16>
+      llm.yield %v : tensor<?x512xbf16>
+    }
+    %y:2 = llm.group "exchange" family("collective") -> tensor<?x512xbf16>, tensor<?x2xf32> {
+      %sum = llm.all_reduce %x : tensor<?x512xbf16>
+      %v = llm.add %r, %sum : tensor<?x512xbf16>
+      %squares = llm.sum_of_squares %v : (tensor<?x512xbf16>) -> tensor<?x2xf32>
+      llm.yield %v, %squares : tensor<?x512xbf16>, tensor<?x2xf32>
+    }
+    return %y#0 : tensor<?x512xbf16>
   }
 }

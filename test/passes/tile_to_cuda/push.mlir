@@ -1,6 +1,6 @@
 // RUN: inlay-translate --tile-to-cuda %s | FileCheck %s
-// What a kernel stores and pushes, and the kernel of the sum, which only receives. The table is read when earlier
-// launches have ended. One of the threads that hold the same elements pushes them.
+// What a kernel stores and pushes, and the kernel of the sum, which only receives. The first reads the table when earlier
+// launches have ended, and then lets the second start. One of the threads that hold the same elements pushes them.
 !x = !tile.view<?x64xbf16, activation, tokens>
 !y = !tile.view<?x64xbf16, output, tokens>
 !r = !tile.view<?x64xbf16, state, tokens>
@@ -8,6 +8,7 @@
 // CHECK-LABEL: twice(bfloat16 *activation0, bfloat16 *output1, StepSizes sizes, PeerTable *peers)
 // CHECK: const bool [[FIRST:[a-z0-9]+]] = ((warp & 3) == 0) & ({{.*}} < sizes.v[0]);
 // CHECK: depend();
+// CHECK-NEXT: launch_dependents();
 // CHECK: const Pushes<4> pushes = begin_pushes<4>(peers, slot * 128ll);
 // CHECK-NEXT: store_vector<8>(output1 + [[AT:[a-z0-9]+]], {{.*}}, [[FIRST]]);
 // CHECK-NEXT: push_elements<8>(pushes, {{.*}}, [[AT]], [[FIRST]]);
@@ -21,18 +22,37 @@ tile.program @twice(%x: !x, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -
   tile.store %b, %y[%row, %c0] through <ranks = 4, rows = 8> : tensor<4x64xbf16>, !y
 }
 
-// CHECK-LABEL: received(bfloat16 *activation0, bfloat16 *state1, StepSizes sizes, PeerTable *peers)
+// The kernel of the sum begins the round, restores the buffer of the round before, loads the residual and receives
+// before the wait, behind which it stores and ends the round. It does not read the rows that the first kernel stores.
+// CHECK-LABEL: received(bfloat16 *activation0, bfloat16 *state1, bfloat16 *state2, StepSizes sizes, PeerTable *peers)
+// CHECK-NOT: activation0
+// CHECK: launch_dependents();
+// CHECK-NOT: depend
 // CHECK: begin_round<4>(peers)
-// CHECK-NOT: push
-// CHECK: clear_previous(round);
-// CHECK-NEXT: receive_piece(round,
-// CHECK: end_round(round, {{.*}} * 4ll);
+// CHECK: arrive(round);
+// CHECK-NEXT: clear_previous(round);
+// CHECK-NOT: depend
+// CHECK-COUNT-2: load_vector<8>({{.*}} < sizes.v[0]
+// CHECK-NOT: {{depend|push}}
+// CHECK: receive_pushed(round, &sum[0], slot * 128ll, {{.*}} < sizes.v[0]);
+// CHECK-NEXT: const bool [[COMPLETE:[a-z0-9]+]] = is_complete(round);
+// CHECK-NOT: load_vector
+// CHECK: depend();
+// CHECK-NEXT: store_vector<8>({{.*}} & [[COMPLETE]]);
+// CHECK-NEXT: end_round(round, {{.*}} * 4ll);
 // CHECK-LABEL: received_epilogue(
-tile.program @received(%x: !x, %r: !r) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (s0 ceildiv 4)> {
+// CHECK-NOT: round
+// CHECK: depend();
+// CHECK: load_vector
+tile.program @received(%x: !x, %r: !r, %other: !r) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (s0 ceildiv 4)> {
   %i = tile.program_id 0
   %c4 = arith.constant 4 : index
   %c0 = arith.constant 0 : index
   %row = arith.muli %i, %c4 : index
+  %old = tile.load %r[%row, %c0] : !r -> tensor<4x64xbf16>
   %sum = tile.receive_sum %x[%row, %c0] through <ranks = 4, rows = 8> pushed : !x -> tensor<4x64xbf16>
-  tile.store %sum, %r[%row, %c0] : tensor<4x64xbf16>, !r
+  %more = tile.load %other[%row, %c0] : !r -> tensor<4x64xbf16>
+  %a = arith.addf %old, %sum : tensor<4x64xbf16>
+  %new = arith.addf %a, %more : tensor<4x64xbf16>
+  tile.store %new, %r[%row, %c0] : tensor<4x64xbf16>, !r
 }

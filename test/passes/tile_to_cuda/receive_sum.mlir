@@ -14,6 +14,7 @@
 // CHECK: load_vector<8>({{.*}} < sizes.v[0]
 // CHECK: begin_round<4>(peers)
 // CHECK: push_piece(round, {{.*}}, ((warp & 3) == 0) & ({{.*}} < sizes.v[0]));
+// CHECK-NEXT: arrive(round);
 // CHECK-NEXT: clear_previous(round);
 // CHECK-NEXT: receive_piece(round, {{.*}}sizes.v[0]
 // CHECK-NEXT: const bool [[COMPLETE:[a-z0-9]+]] = is_complete(round);
