@@ -25,8 +25,9 @@
 // CHECK: %[[LIVE:.*]] = arith.minsi %[[REST]], %c32
 // CHECK: %[[PIECES:.*]] = arith.ceildivsi %[[LIVE]], %c8
 // CHECK: tile.for_warps %[[WARP:.*]] in 4 {
-// CHECK: scf.for %[[PIECE:.*]] = %[[WARP]] to %[[PIECES]] step %c4 {
-// CHECK: %[[R:.*]] = arith.muli %[[PIECE]], %c8
+// CHECK: %[[EXISTS:.*]] = arith.cmpi slt, %[[WARP]], %[[PIECES]]
+// CHECK: scf.if %[[EXISTS]] {
+// CHECK: %[[R:.*]] = arith.muli %[[WARP]], %c8
 // CHECK: %[[SLICE:.*]] = tensor.extract_slice %[[STAGED]][%[[R]], 0] [8, 64] [1, 1]
 // CHECK: %[[AT:.*]] = arith.addi %[[ROW]], %[[R]]
 // CHECK: %[[OUT:.*]] = arith.truncf %[[SLICE]] : tensor<8x64xf32> to tensor<8x64xbf16>
@@ -53,7 +54,7 @@ tile.program @swap_ab(%x: !x, %w: !w, %y: !y)
   tile.store %out, %y[%row, %col] : tensor<32x64xbf16>, !y
 }
 
-// Each of the 2 blocks of a cluster has half of K, and every second piece of 8 warps of the sum of both.
+// Each of the 2 blocks of a cluster has half of K, and each of their 8 warps at most one piece of the sum of both.
 // CHECK-LABEL: tile.program @split
 // CHECK: %[[RANK:.*]] = tile.cluster_rank
 // CHECK: %[[FROM:.*]] = arith.muli %[[RANK]], %c128
@@ -65,7 +66,8 @@ tile.program @swap_ab(%x: !x, %w: !w, %y: !y)
 // CHECK: tile.for_warps %[[WARP:.*]] in 4 {
 // CHECK: %[[BEFORE:.*]] = arith.muli %[[RANK]], %c4
 // CHECK: %[[FIRST:.*]] = arith.addi %[[BEFORE]], %[[WARP]]
-// CHECK: scf.for %{{.*}} = %[[FIRST]] to %{{.*}} step %c8 {
+// CHECK: %[[EXISTS:.*]] = arith.cmpi slt, %[[FIRST]], %{{.*}}
+// CHECK: scf.if %[[EXISTS]] {
 // CHECK: tensor.extract_slice %[[SUMS]][%{{.*}}, 0] [4, 64] [1, 1]
 tile.program @split(%x: !x, %w: !w, %y: !y)
     grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (8, s0 ceildiv 32)> schedule #tile.swap_ab<tile_rows = 32, tile_columns = 64, tile_k = 64, consumers = 1, split = 2, slots = 2, stages = 4, shared_bytes = 115712> {

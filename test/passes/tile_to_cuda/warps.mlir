@@ -66,18 +66,19 @@ tile.program @own_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y) grid
   }
 }
 
-// Both blocks of a cluster keep their sums. Each warp reads those of its own block and of the other, in the order of the
-// ranks, and adds them. No block leaves while its memory is read.
+// Both blocks of a cluster keep their sums. They meet just before the warps that read them do so, and the other warps
+// meet them as well. Each warp reads those of its own block and of the other, in the order of the ranks, and adds them. No
+// block leaves while its memory is read.
 // CHECK-LABEL: cuda.kernel @cluster(
 // CHECK-DAG: %[[WARP:.*]] = cuda.special warp
 // CHECK-DAG: %[[STAGED:.*]] = cuda.shared_buffer 4352 : <f32, shared>
 // CHECK-DAG: %[[RANK:.*]] = cuda.special cluster_rank
 // CHECK: cuda.store %{{.*}}, %[[STAGED]][%{{.*}}]
 // CHECK: cuda.barrier
-// CHECK-NEXT: cuda.call "cluster_barrier" from "warp.h"
 // CHECK: %[[WORKS:.*]] = arith.cmpi slt, %[[WARP]], %c2
 // CHECK: scf.if %[[WORKS]] {
 // CHECK: %[[ROW:.*]] = arith.muli %[[WARP]], %c8
+// CHECK: cuda.call "cluster_barrier" from "warp.h"
 // CHECK: %[[SUM:.*]] = cuda.local : <16xf32>
 // CHECK: %[[IS_OWN:.*]] = arith.cmpi eq, %[[RANK]], %c0
 // CHECK: scf.if %[[IS_OWN]] {
