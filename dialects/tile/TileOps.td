@@ -280,9 +280,13 @@ def Tile_ReceiveSumOp : TileOp<"receive_sum", [MemoryEffects<[MemRead, MemWrite]
     A program has one such op, and all ranks run it with the same grid and the same rows. Each element of the view is in
     the tile of one block only: a word that is pushed twice could arrive in a later round (codegen/device/peers.h).
 
-    With `pushed`, the launch that computed this rank's rows has pushed them already (`tile.store ... through`), and this
-    op only receives those of the others. No other exchange may stand between the two launches. It sends nothing, so it may
+    With `pushed`, the launch that computes this rank's rows pushes them (`tile.store ... through`), and this op only
+    receives those of all ranks. No other exchange may stand between the two launches. It sends nothing, so it may
     stand in a loop or in the work of warps, and several blocks may receive the same elements.
+
+    At the top level of a program, a sum that is pushed is received before the launch that pushes has ended. So no launch
+    at all may stand between the two, and the one that pushes must not write what the program loads. The view is not read.
+    In the work of warps, the op waits for earlier launches and reads this rank's rows from the view.
 
     Where ranks do not reach each other's memory, a communicator sums the rows in place, and the epilogue of the program
     follows: the same program with a `tile.load` instead of this op. So the view is the first argument.
@@ -336,9 +340,10 @@ def Tile_LoadOp : TileOp<"load", [MemoryEffects<[MemRead]>]> {
 def Tile_StoreOp : TileOp<"store", [MemoryEffects<[MemWrite]>]> {
   let summary = "Writes a rectangular tile; elements past the end are dropped.";
   let description = [{
-    With `through`, the elements are also pushed to the memory of all other ranks, to the same place of the rows that
-    this rank has there. A later launch adds them with `tile.receive_sum ... pushed`. Each element of the view is in the
-    tile of one block only. Without peer memory nothing is pushed, and a communicator sums the rows of the view.
+    With `through`, the elements are also pushed to the exchange memory of all ranks, this one's as well, to the same place
+    of the rows that this rank has there. The next launch adds them with `tile.receive_sum ... pushed`, and may start
+    before this one has ended. Each element of the view is in the tile of one block only. Without peer memory nothing is
+    pushed, and a communicator sums the rows of the view.
 
     ```mlir
     tile.store %sums, %y[%row, %column] through <ranks = 2, rows = 64>
