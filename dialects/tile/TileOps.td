@@ -174,9 +174,10 @@ def Tile_LoadOp : TileOp<"load", [MemoryEffects<[MemRead]>]> {
 def Tile_StoreOp : TileOp<"store", [MemoryEffects<[MemWrite]>]> {
   let summary = "Writes a rectangular tile; elements past the end are dropped.";
   let description = [{
-    With `through`, the elements are also pushed to the memory of all other ranks, to the same place of the rows that
-    this rank has there. A later launch adds them with `tile.receive_sum ... pushed`. Each element of the view is in the
-    tile of one block only. Without peer memory nothing is pushed, and a communicator sums the rows of the view.
+    With `through`, the elements are also pushed to the exchange memory of all ranks, this one's as well, to the same place
+    of the rows that this rank has there. The next launch adds them with `tile.receive_sum ... pushed`, and may start
+    before this one has ended. Each element of the view is in the tile of one block only. Without peer memory nothing is
+    pushed, and a communicator sums the rows of the view.
 
     ```mlir
     tile.store %sums, %y[%row, %column] through <ranks = 2, rows = 64>

@@ -74,9 +74,13 @@ def Tile_ReceiveSumOp : TileOp<"receive_sum", [MemoryEffects<[MemRead, MemWrite]
     A program has one such op, and all ranks run it with the same grid and the same rows. Each element of the view is in
     the tile of one block only: a word that is pushed twice could arrive in a later round (codegen/device/peers.h).
 
-    With `pushed`, the launch that computed this rank's rows has pushed them already (`tile.store ... through`), and this
-    op only receives those of the others. No other exchange may stand between the two launches. It sends nothing, so it may
+    With `pushed`, the launch that computes this rank's rows pushes them (`tile.store ... through`), and this op only
+    receives those of all ranks. No other exchange may stand between the two launches. It sends nothing, so it may
     stand in a loop or in the work of warps, and several blocks may receive the same elements.
+
+    At the top level of a program, a sum that is pushed is received before the launch that pushes has ended. So no launch
+    at all may stand between the two, and the one that pushes must not write what the program loads. The view is not read.
+    In the work of warps, the op waits for earlier launches and reads this rank's rows from the view.
 
     Where ranks do not reach each other's memory, a communicator sums the rows in place, and the epilogue of the program
     follows: the same program with a `tile.load` instead of this op. So the view is the first argument.
