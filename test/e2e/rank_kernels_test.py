@@ -11,7 +11,7 @@ import tools
 # the residual; in the others the residual is added in the kernel of the sum, and linear layers push their rows to it. In steps of one row, the product behind the sum
 # receives it, but not behind the layer_norm of cohere.
 # Sums in front of products of 16 rows bring their weights to the L2 cache; in cohere, a norm is between them.
-ONE_SHOT, GATHER, FUSED, PUSHED, RECEIVED, PREFETCH = "all_reduce_one_shot", "all_gather", "receive_piece", "push_elements", "receive_pieces", "prefetch_parts"
+ONE_SHOT, GATHER, FUSED, PUSHED, RECEIVED, PREFETCH = "all_reduce_one_shot", "all_gather", "receive_pushed", "push_elements", "receive_pieces", "prefetch_parts"
 FIXTURES = [
     ("llama-gqa", 2, {FUSED, PUSHED, RECEIVED, GATHER, PREFETCH}),
     ("llama-mqa", 4, {FUSED, PUSHED, RECEIVED, GATHER, PREFETCH}),
@@ -28,7 +28,7 @@ def test(t: tools.Tools, fixtures: pathlib.Path) -> None:
                          "--prefetch-weights", "-o", t.scratch / "unused", "-q")
         found = set(re.findall(r"^ *(all_\w+)<%d>\(output1, activation0, peers, " % ranks, text, re.MULTILINE))
         if re.search(r"begin_round<%d>\(peers\)" % ranks, text):
-            found |= set(re.findall(r"^ *(receive_pieces?)[(<]", text, re.MULTILINE))
+            found |= set(re.findall(r"^ *(receive_pieces?|receive_pushed)[(<]", text, re.MULTILINE))
         if re.search(r"begin_pushes<%d>\(peers, " % ranks, text):
             found |= set(re.findall(r"^ *(push_elements)<", text, re.MULTILINE))
         found |= set(re.findall(r"^ *(prefetch_parts)\(weight", text, re.MULTILINE))
