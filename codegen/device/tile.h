@@ -27,6 +27,16 @@ template <int N, typename T> __device__ __forceinline__ void load_vector(T *regi
     word = *reinterpret_cast<const W *>(p);
   memcpy(registers, &word, sizeof(W));
 }
+// The same past the cache of the multiprocessor, for a kernel that has not waited for the launch that wrote p. The wait
+// would make sure that this cache has no older words; the L2 cache has the newest when that launch has ended.
+template <int N, typename T>
+__device__ __forceinline__ void load_vector_l2_only(T *registers, const T *p, bool present) {
+  using W = typename Word<N * sizeof(T)>::Type;
+  W word = {};
+  if (present)
+    word = __ldcg(reinterpret_cast<const W *>(p));
+  memcpy(registers, &word, sizeof(W));
+}
 // registers[0..N) = present ? p[offset..) : 0, without a branch: p[0..N) is read in place of what is not there.
 template <int N, typename T>
 __device__ __forceinline__ void load_vector_or_zero(T *registers, const T *p, long long offset, bool present) {

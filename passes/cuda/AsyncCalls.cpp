@@ -50,6 +50,7 @@ static constexpr Row rows[] = {
     {"ldmatrix_x4", {CallKind::Read, 1}},
     {"ldmatrix_x4_trans", {CallKind::Read, 1}},
     {"load_vector", {CallKind::Read, 1}},
+    {"load_vector_l2_only", {CallKind::Read, 1}},
     {"load_vector_or_zero", {CallKind::Read, 1}},
     {"store_vector", {CallKind::Write, 0}},
     {"store_words", {CallKind::Write, 0}},

@@ -85,6 +85,8 @@ Value TileValues::loadArray(Operation *op) {
   width /= inElement;
   Value array = local(layout.size(LayoutDim::Register) / inElement, element, "loaded");
   Value pointer = scalar(access.view);
+  auto pointerType = cast<cuda::PtrType>(pointer.getType());
+  std::string load = isEarly && pointerType.getSpace() == cuda::Space::Global ? "load_vector_l2_only" : "load_vector";
   unrolled(llvm::divideCeil(liveRegisters(layout, type.getShape()), inElement * width), [&](Value i) {
     Value first = mul(i, width * inElement), reg = mul(i, width);
     auto [offset, inside] = place(op, access.view, access.offsets, access.indices, layout, type.getShape(), first);
@@ -93,8 +95,7 @@ Value TileValues::loadArray(Operation *op) {
       // Without branches, so that many loads in a row are under way together.
       call("load_vector_or_zero" + vector, "tile.h", {address(array, reg), pointer, offset, inside});
     else
-      call("load_vector" + vector, "tile.h",
-           {address(array, reg), pointerAt(pointer, offset), inside ? inside : always()});
+      call(load + vector, "tile.h", {address(array, reg), pointerAt(pointer, offset), inside ? inside : always()});
   });
   return array;
 }

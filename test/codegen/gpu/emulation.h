@@ -231,6 +231,9 @@ template <int N, typename T> static void load_vector(T *registers, const T *p, b
   for (int i = 0; i < N; ++i)
     registers[i] = present ? p[i] : T{};
 }
+template <int N, typename T> static void load_vector_l2_only(T *registers, const T *p, bool present) {
+  load_vector<N>(registers, p, present);
+}
 template <int N, typename T> static void store_vector(T *p, const T *registers, bool present) {
   if (present && reinterpret_cast<uintptr_t>(p) % (N * sizeof(T)) != 0) {
     fail("misaligned store");

@@ -24,6 +24,7 @@ tile.program @twice(%x: !x, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -
 
 // The kernel of the sum begins the round, restores the buffer of the round before, loads the residual and receives
 // before the wait, behind which it stores and ends the round. It does not read the rows that the first kernel stores.
+// What it loads before the wait could be older in the cache of the multiprocessor.
 // CHECK-LABEL: received(bfloat16 *activation0, bfloat16 *state1, bfloat16 *state2, StepSizes sizes, PeerTable *peers)
 // CHECK-NOT: activation0
 // CHECK: launch_dependents();
@@ -32,7 +33,7 @@ tile.program @twice(%x: !x, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -
 // CHECK: arrive(round);
 // CHECK-NEXT: clear_previous(round);
 // CHECK-NOT: depend
-// CHECK-COUNT-2: load_vector<8>({{.*}} < sizes.v[0]
+// CHECK-COUNT-2: load_vector_l2_only<8>({{.*}} < sizes.v[0]
 // CHECK-NOT: {{depend|push}}
 // CHECK: receive_pushed(round, &sum[0], slot * 128ll, {{.*}} < sizes.v[0]);
 // CHECK-NEXT: const bool [[COMPLETE:[a-z0-9]+]] = is_complete(round);
