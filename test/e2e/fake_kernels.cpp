@@ -17,8 +17,8 @@ namespace inlay::fake {
 
 struct Kernel {
   std::string name;
-  void (*run)(void **, const EmulatedLaunch *);
-  const int *parameter_bytes; // ends with 0
+  bool (*run)(void **, const EmulatedLaunch *); // as runGrid of emulation.h returns
+  const int *parameter_bytes;                   // ends with 0
 };
 
 namespace {
@@ -49,7 +49,7 @@ struct DeviceState {
   std::mutex mutex; // guards the members below
   std::map<std::byte *, Memory> memories;
   // The memory that was written since the last launch that waited for all earlier launches. Later launches may run at
-  // the same time as these writes.
+  // the same time as these writes. A launch whose dependents start when it has waited leaves its own writes only.
   std::vector<LateWrite> unfinished;
 };
 DeviceState devices[kDevices];
@@ -182,12 +182,14 @@ void Run(const Launch &launch) {
                           unfinished.data(),
                           static_cast<int>(unfinished.size())};
   auto begin = std::chrono::steady_clock::now();
-  kernel->run(parameters.data(), &emulated);
+  bool has_late_dependents = kernel->run(parameters.data(), &emulated);
   auto elapsed = std::chrono::steady_clock::now() - begin;
   for (void *parameter : parameters)
     std::free(parameter);
   {
     std::lock_guard lock(state.mutex);
+    if (has_late_dependents)
+      state.unfinished.clear();
     CollectWrites(state);
   }
   Log(launch, std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count());

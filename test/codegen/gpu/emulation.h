@@ -236,6 +236,9 @@ template <int N, typename T> static void load_vector(T *registers, const T *p, b
   for (int i = 0; i < N; ++i)
     registers[i] = present ? p[i] : T{};
 }
+template <int N, typename T> static void load_vector_l2_only(T *registers, const T *p, bool present) {
+  load_vector<N>(registers, p, present);
+}
 template <int N, typename T> static void store_vector(T *p, const T *registers, bool present) {
   if (present && reinterpret_cast<uintptr_t>(p) % (N * sizeof(T)) != 0) {
     fail("misaligned store");
@@ -303,11 +306,13 @@ template <typename T> static void ldmatrix_x4_trans(int *r, const T *row) { ldma
 template <typename T> static void ldmatrix_x2(int *r, const T *row) { ldmatrix<2, false>(r, row); }
 template <typename T> static void ldmatrix_x2_trans(int *r, const T *row) { ldmatrix<2, true>(r, row); }
 static bool dependencyEnded;
+/// Whether the next launch may start only when the launches before this one have ended.
+static bool dependentsAreLate;
 static std::vector<std::pair<LateWrite, std::vector<unsigned char>>> lateContents;
 static void depend() {
   waitUntil("the launches before it", [] { return dependencyEnded; });
 }
-static void launch_dependents() {}
+static void launch_dependents() { dependentsAreLate &= dependencyEnded; }
 static int cluster_rank() { return current->block->rank; }
 static void cluster_barrier() { arrive(clusterBarrier, "the threads of its cluster"); }
 static void cluster_leave() { cluster_barrier(); }
@@ -436,21 +441,26 @@ static void runCluster(const EmulatedLaunch &launch, Index3 first) {
     if (running && progress == before)
       unblock(fibers);
   }
-  if (!dependencyEnded) // the cluster did not wait for earlier launches
+  if (!dependencyEnded) { // the cluster did not wait for earlier launches
+    dependentsAreLate = false;
     unblock(fibers);
+  }
 }
-/// Runs the grid, one cluster at a time. Shared memory starts as NaNs.
-static void runGrid(void (*body)(), const EmulatedLaunch &launch) {
+/// Runs the grid, one cluster at a time. Shared memory starts as NaNs. Returns whether the next launch may start only
+/// when the launches before this one have ended.
+static bool runGrid(void (*body)(), const EmulatedLaunch &launch) {
   if (launch.threads % 32 != 0 || launch.grid[0] % launch.cluster != 0) {
     fprintf(stderr, "a grid of %u blocks of %d threads in clusters of %d cannot be launched\n", launch.grid[0],
             launch.threads, launch.cluster);
     abort();
   }
   kernelBody = body;
+  dependentsAreLate = true;
   gridDim = {launch.grid[0], launch.grid[1], launch.grid[2]};
   blockDim = {static_cast<unsigned>(launch.threads), 1, 1};
   for (unsigned z = 0; z < gridDim.z; ++z)
     for (unsigned y = 0; y < gridDim.y; ++y)
       for (unsigned x = 0; x < gridDim.x; x += launch.cluster)
         runCluster(launch, {x, y, z});
+  return dependentsAreLate;
 }

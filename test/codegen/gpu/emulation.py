@@ -29,7 +29,7 @@ class TensorMap(ctypes.Structure):
 
 
 def adapted(name: str, source: str) -> str:
-    """Converts the source of a kernel to C++ with a function `run_NAME(void **parameters, const EmulatedLaunch *)` and
+    """Converts the source of a kernel to C++ with a function `bool run_NAME(void **parameters, const EmulatedLaunch *)` and
     an array `parameters_NAME` of the sizes of its parameters."""
     text = "\n".join(line for line in source.splitlines()
                      if not line.startswith(("#include", "#line")) and "extern __shared__" not in line)
@@ -38,9 +38,9 @@ def adapted(name: str, source: str) -> str:
     values = [f"*static_cast<{type} *>(given_{name}[{i}])" for i, type in enumerate(types)]
     return f"""{text}
 static void **given_{name};
-extern "C" void run_{name}(void **given, const EmulatedLaunch *launch) {{
+extern "C" bool run_{name}(void **given, const EmulatedLaunch *launch) {{
   given_{name} = given;
-  runGrid([] {{ {name}({", ".join(values)}); }}, *launch);
+  return runGrid([] {{ {name}({", ".join(values)}); }}, *launch);
 }}
 extern "C" const int parameters_{name}[] = {{{", ".join(str(SIZES.get(type, 8)) for type in types)}, 0}};
 """
