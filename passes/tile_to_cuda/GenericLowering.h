@@ -118,7 +118,7 @@ private:
   llvm::SmallVector<std::pair<tile::StageOp, Value>> stagedOfWarps; // and the memory of the warp
   /// Sums that the first product of a loop overwrites: whether this product is a later one.
   llvm::DenseMap<Value, std::function<Value()>> firstProducts;
-  Operation *clusterUser = nullptr; // of tile.for_warps, before which the blocks of the cluster meet
+  Operation *clusterUser = nullptr;        // of tile.for_warps, before which the blocks of the cluster meet
   bool leavesCluster = false;              // other blocks may read this one's memory until the end
   llvm::SmallVector<mlir::Block *> groups; // where each group of cp.async is committed
 };

@@ -397,8 +397,8 @@ void TileValues::loadParts(const KeptTile &tile, Value array, int64_t width, llv
 }
 
 /// The blocks of a cluster meet, so that each may read what the others keep.
-/// The op in the body of one tile.for_warps of a part of the warps that first uses `tile`, or holds that use; null where
-/// others use it as well.
+/// The op in the body of one tile.for_warps of a part of the warps that first uses `tile`, or holds that use; null
+/// where others use it as well.
 static Operation *firstUseInWarps(Value tile, uint64_t warpsOfBlock) {
   Operation *first = nullptr;
   for (Operation *user : tile.getUsers()) {
