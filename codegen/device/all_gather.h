@@ -65,5 +65,5 @@ __device__ __forceinline__ void all_gather(T *y, const T *x, PeerTable *table, i
       break;
     continue_with_next_round(round, ranks * slot);
   }
-  end_round(round, ranks * slot);
+  end_round(round, table, ranks * slot);
 }

@@ -8,8 +8,8 @@
 // + 1.
 //
 // A block reads words that blocks of the same number push, so that blocks of one launch do not wait for each other.
-// All functions are called by all threads of a grid, once in a kernel; push_piece and receive_piece may be called for
-// several pieces. A kernel has one round, that of all_gather (all_gather.h) may have several.
+// All functions are called by all threads of a grid, once in a kernel; push_piece, receive_piece and receive_pushed may
+// be called for several pieces. A kernel has one round, that of all_gather (all_gather.h) may have several.
 // Blocks of peer_rows.h all read what one launch before theirs has pushed on the other ranks.
 #pragma once
 #include "grid.h"
@@ -115,7 +115,7 @@ template <int ranks> struct Round {
   unsigned char *buffers[ranks]; // of this round, by rank
   unsigned char *own, *previous; // this rank's, and that of the round before
   unsigned previous_words;
-  unsigned ticket; // of this block, in the first thread (arrive)
+  unsigned ticket; // of this block, in its first thread, when it has arrived
   bool failed;     // a word did not arrive in time, now or in an earlier round: nothing more is sent or stored
 };
 // Fills in the buffers of round `number`.
@@ -141,7 +141,7 @@ template <int ranks> __device__ __forceinline__ Round<ranks> begin_round(PeerTab
   round.rank = table->rank;
   round.previous_words = state.z;
   round.failed = state.w != 0;
-  round.ticket = 0;
+  round.ticket = ~0u;
   find_buffers(round);
   return round;
 }
@@ -238,9 +238,10 @@ __device__ __forceinline__ void let_next_begin(PeerTable *table, unsigned number
   table->round = round_after(number);
 }
 // Ends a round in which the block has arrived.
-template <int ranks> __device__ __forceinline__ void end_round(const Round<ranks> &round, unsigned long long bytes) {
+template <int ranks>
+__device__ __forceinline__ void end_round(const Round<ranks> &round, PeerTable *table, unsigned long long bytes) {
   if (threadIdx.x == 0 && round.ticket == block_count() - 1)
-    let_next_begin(round.table, round.number, bytes);
+    let_next_begin(table, round.number, bytes);
 }
 // The same for a kernel with much work after it has received its pieces: its blocks arrive here, and it keeps nothing
 // of the round in registers.
@@ -274,7 +275,7 @@ __device__ __forceinline__ void all_reduce_one_shot(T *y, const T *x, PeerTable 
     if (!round.failed)
       store_received(y + i * elements, sum_of_ranks<T>(received), count - i * elements);
   }
-  end_round(round, ranks * slot);
+  end_round(round, table, ranks * slot);
 }
 
 // The same in two hops, and 2 * (ranks - 1) / ranks times the bytes over each link: rank p sums part p of the elements,
@@ -314,7 +315,7 @@ __device__ __forceinline__ void all_reduce_two_shot(T *y, const T *x, PeerTable 
       if (int word = p * part + i; word < words && !round.failed)
         store_received(y + word * elements, received[p], count - word * elements);
   }
-  end_round(round, 2 * ranks * slot);
+  end_round(round, table, 2 * ranks * slot);
 }
 
 // A tile of the sum over ranks of x[rows][columns] (tile.receive_sum), in pieces of 16 bytes of a row. A kernel begins
@@ -386,9 +387,20 @@ template <int ranks> __device__ __forceinline__ bool is_complete(const Round<ran
 // (tile.store ... through): this rank's slot in the buffers of all ranks in the round that runs next. Its own buffer
 // has them as well, so that the next kernel sees which of them are there while this one runs.
 template <int ranks> struct Pushes {
-  unsigned char *slots[ranks];
+  // The slots, or where they lie from the start of exchange memory: with many ranks they take too many registers of a
+  // kernel that multiplies while it has them.
+  static constexpr bool has_slots = ranks <= 4;
+  unsigned char *slots[has_slots ? ranks : 1];
+  const PeerTable *table;
+  unsigned long long offset;
   bool active; // false without peer memory, where a communicator sums the rows, and after a round has failed
 };
+template <int ranks> __device__ __forceinline__ unsigned char *slot_of(const Pushes<ranks> &pushes, int t) {
+  if constexpr (Pushes<ranks>::has_slots)
+    return pushes.slots[t];
+  else
+    return reinterpret_cast<unsigned char *>(pushes.table->exchange[t]) + pushes.offset;
+}
 // `slot` is what a rank has of the step in bytes. Earlier launches must have ended. The launch that receives the sum is
 // the next one that begins a round, so that the number in the table is that of its round.
 template <int ranks> __device__ __forceinline__ Pushes<ranks> begin_pushes(PeerTable *table, long long slot) {
@@ -396,11 +408,12 @@ template <int ranks> __device__ __forceinline__ Pushes<ranks> begin_pushes(PeerT
   if (table == nullptr)
     return pushes;
   uint4 state = poll_words(&table->round);
-  const int rank = static_cast<int>(table->rank);
-  const unsigned long long offset = state.x % 3 * table->round_bytes + rank * slot;
+  pushes.table = table;
+  pushes.offset = state.x % 3 * table->round_bytes + table->rank * slot;
+  if constexpr (Pushes<ranks>::has_slots)
 #pragma unroll
-  for (int t = 0; t < ranks; ++t)
-    pushes.slots[t] = reinterpret_cast<unsigned char *>(table->exchange[t]) + offset;
+    for (int t = 0; t < ranks; ++t)
+      pushes.slots[t] = reinterpret_cast<unsigned char *>(table->exchange[t]) + pushes.offset;
   pushes.active = state.w == 0;
   return pushes;
 }
@@ -420,5 +433,5 @@ __device__ __forceinline__ void push_elements(const Pushes<ranks> &pushes, const
     words[i] = without_poison<T>(words[i]);
 #pragma unroll
   for (int t = 0; t < ranks; ++t)
-    push_words(pushes.slots[t] + offset * sizeof(T), words);
+    push_words(slot_of(pushes, t) + offset * sizeof(T), words);
 }

@@ -376,8 +376,8 @@ def Cuda_CallOp : CudaOp<"call"> {
     `header` is the file in codegen/device that declares the function. Variables
     are passed by reference, pointers by value.
 
-    `early`: what the call accesses is not accessed by the launch before the kernel, and that launch has
-    `late_dependents`, so that the call may stand before `cuda.depend`.
+    `early`: the call may stand before `cuda.depend`. The launch before the kernel has `late_dependents`, so it alone may
+    still run. Of what the call reads, it writes only the words that the call waits for.
 
     ```mlir
     cuda.call "mma_m16n8k16<bfloat16>" from "mma.h" (%acc, %a, %b)

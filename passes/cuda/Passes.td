@@ -34,7 +34,7 @@ def PlaceDependenciesPass : Pass<"cuda-place-dependencies", "::inlay::cuda::Kern
 
     A kernel with `late_dependents` gets `cuda.launch_dependents` after each `cuda.depend` instead; the first that a block
     comes to counts. So when the next launch starts, all launches before this one have ended. Calls with `early` rely on it:
-    they may stand before the wait, because this pass takes what they access for memory that no launch writes meanwhile.
+    they may stand before the wait, because this pass takes what they read for memory that no launch writes meanwhile, but for words that they wait for.
 
     A kernel whose lowering inserted these ops keeps them. cuda-verify-async checks both.
   }];

@@ -6,27 +6,31 @@ using namespace mlir;
 using namespace inlay;
 using namespace inlay::llm;
 
-/// Whether the kernel of a product, or of its sum over ranks, adds its result to what `norm` takes, and products alone
-/// take the norm's.
-static bool isBetweenProducts(RmsNormOp norm, llvm::function_ref<bool(LinearOp)> takesParts,
-                              llvm::function_ref<bool(AllReduceOp)> makesParts) {
+/// The product, or its sum over ranks, whose kernel adds its result to what `norm` takes, if products alone take the
+/// norm's; otherwise null.
+static Operation *findSource(RmsNormOp norm, llvm::function_ref<bool(LinearOp)> takesParts,
+                             llvm::function_ref<bool(AllReduceOp)> makesParts) {
   auto type = cast<RankedTensorType>(norm.getInput().getType());
   auto add = norm.getInput().getDefiningOp<AddOp>();
   if (!add || norm.getGroup() || type.getDimSize(1) % kNormPart != 0 || norm->use_empty())
-    return false;
-  bool isOfProduct = llvm::any_of(add->getOperands(), [&](Value operand) {
+    return nullptr;
+  bool areProducts = llvm::all_of(norm->getUsers(), [&](Operation *user) {
+    auto linear = dyn_cast<LinearOp>(user);
+    return linear && !linear.getSquares() && takesParts(linear);
+  });
+  if (!areProducts)
+    return nullptr;
+  for (Value operand : add->getOperands()) {
     auto linear = operand.getDefiningOp<LinearOp>();
     auto sum = operand.getDefiningOp<AllReduceOp>();
-    return operand.hasOneUse() &&
-           ((linear && linear.getNumResults() == 1 && takesParts(linear)) || (sum && makesParts(sum)));
-  });
-  return isOfProduct && llvm::all_of(norm->getUsers(), [&](Operation *user) {
-           auto linear = dyn_cast<LinearOp>(user);
-           return linear && !linear.getSquares() && takesParts(linear);
-         });
+    if (operand.hasOneUse() &&
+        ((linear && linear.getNumResults() == 1 && takesParts(linear)) || (sum && makesParts(sum))))
+      return operand.getDefiningOp();
+  }
+  return nullptr;
 }
 
-static void split(RmsNormOp norm) {
+static void split(RmsNormOp norm, bool isOfSum) {
   OpBuilder builder(norm);
   Value input = norm.getInput();
   auto type = cast<RankedTensorType>(input.getType());
@@ -36,8 +40,6 @@ static void split(RmsNormOp norm) {
   if (FlatSymbolRefAttr weight = norm.getWeightAttr())
     scaled = ScaleColumnsOp::create(builder, at(".scale"), type, input, weight, norm.getWeightOffsetAttr());
   int64_t columns = type.getDimSize(1);
-  bool isOfSum = llvm::any_of(input.getDefiningOp()->getOperands(),
-                              [](Value operand) { return isa_and_nonnull<AllReduceOp>(operand.getDefiningOp()); });
   int64_t part = isOfSum && columns % kNormPartOfSum == 0 ? kNormPartOfSum : kNormPart;
   auto ofParts = RankedTensorType::get({ShapedType::kDynamic, columns / part}, builder.getF32Type());
   Value squares = SumOfSquaresOp::create(builder, at(".squares"), ofParts, input);
@@ -55,6 +57,6 @@ static void split(RmsNormOp norm) {
 void inlay::llm::splitNorms(func::FuncOp function, llvm::function_ref<bool(LinearOp)> takesParts,
                             llvm::function_ref<bool(AllReduceOp)> makesParts) {
   for (auto norm : llvm::make_early_inc_range(function.getOps<RmsNormOp>()))
-    if (isBetweenProducts(norm, takesParts, makesParts))
-      split(norm);
+    if (Operation *source = findSource(norm, takesParts, makesParts))
+      split(norm, isa<AllReduceOp>(source));
 }

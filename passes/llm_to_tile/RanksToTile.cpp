@@ -60,8 +60,10 @@ static int64_t mostWords(func::FuncOp function, ProgramBuilder &b) {
 static std::pair<int64_t, int64_t> chooseSumTile(GroupOp group, int64_t columns, int64_t maxRows) {
   constexpr int64_t fewElements = 1024, mostRows = 16;
   int64_t rows = std::min<int64_t>(mostRows, llvm::PowerOf2Ceil(maxRows));
-  for (auto squares : group.getBody().front().getOps<SumOfSquaresOp>())
-    return {std::min(rows, fewElements / normPartOf(squares)), normPartOf(squares)};
+  if (auto all = group.getBody().front().getOps<SumOfSquaresOp>(); !all.empty()) {
+    int64_t part = normPartOf(*all.begin());
+    return {std::min(rows, fewElements / part), part};
+  }
   return {rows, std::min<int64_t>(llvm::PowerOf2Ceil(columns), std::max(kNormPart, fewElements / rows))};
 }
 

@@ -1,6 +1,7 @@
 //===- GenericExchange.cpp - tiles that are summed over ranks -------------===//
 //
-// tile.receive_sum by the functions of codegen/device/peers.h. Rounds begin at the op and end with the kernel. And what
+// tile.receive_sum by the functions of codegen/device/peers.h. Rounds begin at the op, or where
+// the kernel starts (beginsEarly), and end with the kernel. And what
 // a store pushes for the kernel of the sum that follows.
 //
 //===----------------------------------------------------------------------===//
@@ -42,7 +43,7 @@ void GenericLowering::beginExchange() {
 }
 
 /// Counts the block among those that have read the table, and restores the buffer of the round before.
-void GenericLowering::arrive() {
+void GenericLowering::arriveAndClear() {
   if (!isInWarps(receivedSum))
     call("arrive", "peers.h", {round});
   call("clear_previous", "peers.h", {round});
@@ -78,7 +79,7 @@ LogicalResult GenericLowering::receiveSum(tile::ReceiveSumOp op) {
     });
   }
   if (!beginsEarly())
-    arrive();
+    arriveAndClear();
   Value sum = local(layout.size(LayoutDim::Register), type.getElementType(), "sum");
   if (isInWarps(op)) {
     int64_t pieces = llvm::divideCeil(liveRegisters(layout, type.getShape()), width);
@@ -146,6 +147,8 @@ void GenericLowering::endExchange() {
     return;
   tile::ReceiveSumOp sum = receivedSum;
   Value bytes = mul(slotOf(sum.getView().getType()), sum.getExchange().getRanks());
-  Value state = isInWarps(sum) ? kernel.getBody().front().getArguments().back() : round;
-  call("end_round", "peers.h", {state, bytes});
+  SmallVector<Value> operands{kernel.getBody().front().getArguments().back(), bytes};
+  if (!isInWarps(sum))
+    operands.insert(operands.begin(), round);
+  call("end_round", "peers.h", operands);
 }

@@ -58,7 +58,7 @@ private:
   bool comesBeforeRanks(Operation *load);
   bool beginsEarly();
   void beginExchange();
-  void arrive();
+  void arriveAndClear();
   LogicalResult receiveSum(tile::ReceiveSumOp op);
   Operation *placeOfPushes();
   Value beginPushes();

@@ -396,7 +396,6 @@ void TileValues::loadParts(const KeptTile &tile, Value array, int64_t width, llv
   });
 }
 
-/// The blocks of a cluster meet, so that each may read what the others keep.
 /// The op in the body of one tile.for_warps of a part of the warps that first uses `tile`, or holds that use; null
 /// where others use it as well.
 static Operation *firstUseInWarps(Value tile, uint64_t warpsOfBlock) {
@@ -417,8 +416,10 @@ static Operation *firstUseInWarps(Value tile, uint64_t warpsOfBlock) {
 /// The blocks of the cluster meet. Warps that have parts of the tile meet the others just before they use it, so that
 /// what else they need is on its way.
 LogicalResult GenericLowering::combineKept(tile::ClusterReduceOp op) {
-  clusterUser = firstUseInWarps(op.getResult(), kernel.getThreads() / 32);
-  if (!clusterUser)
+  Operation *user = clusterUser ? nullptr : firstUseInWarps(op.getResult(), kernel.getThreads() / 32);
+  if (user)
+    clusterUser = user;
+  else
     call("cluster_barrier", "warp.h", {});
   KeptTile tile = kept.lookup(op.getValue());
   tile.isOfCluster = true;

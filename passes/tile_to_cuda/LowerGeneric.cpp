@@ -215,7 +215,7 @@ LogicalResult GenericLowering::run() {
   if (beginsEarly()) {
     llvm::SaveAndRestore early(isEarly, true);
     beginExchange();
-    arrive();
+    arriveAndClear();
   }
   if (failed(lowerBlock(program.getBody().front())))
     return failure();

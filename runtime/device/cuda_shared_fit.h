@@ -25,8 +25,8 @@ struct SharedGpu {
 //
 //   (ranks - 1) * blocks of the launch < blocks at once
 //
-// A launch that sums rows which the launch before it has pushed waits for nothing. Errors name the kernel and both
-// numbers of blocks.
+// A launch that sums rows which the launch before it has pushed waits for nothing, since launches on a GPU that ranks
+// share never start early. Errors name the kernel and both numbers of blocks.
 absl::Status CheckSharedFit(const plan::Target &target, uint32_t stage, const SharedGpu &gpu);
 
 } // namespace inlay

@@ -63,5 +63,11 @@ def test(t: tools.Tools, fixtures: pathlib.Path) -> None:
         tools.fail(f"expected 2 ranks that exchange {expected} bytes, found {facts['ranks']} and {bytes_of}")
     print(f"exchange memory by collective: {bytes_of}")
 
+    # Kernels that unpack codes have few registers left for the memory of eight ranks. Spills are errors.
+    config = json.loads((pathlib.Path(__file__).parents[1] / "bench/models/llama-3.1-8b/config.json").read_text()) | {"num_hidden_layers": 1}
+    (model / "config.json").write_text(json.dumps(config))
+    t.checked("compile-model", model, "-o", t.scratch / "codes", "--dummy-weights", "--target", "sm_90a", "--dtype", "bfloat16", "-tp", 8,
+              "--quantization", "int4", "--max-num-seqs", 16, "--max-num-batched-tokens", 16, "-q")
+
 
 tools.main(test)

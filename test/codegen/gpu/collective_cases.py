@@ -81,7 +81,8 @@ SMALL |= {
     "matvec_4": Case(4, 128, 7, epilogue="norm", family="matvec"),
     "swap_ab_2": Case(2, 192, 40, epilogue="norm", family="swap_ab"),
     "swap_ab_8": Case(8, 72, 20, epilogue="residual", family="swap_ab"),
-    "swap_ab_512": Case(2, 512, 40, epilogue="norm", family="swap_ab"),
+    "swap_ab_512": Case(2, 512, 20, epilogue="norm", family="swap_ab"),
+    "swap_ab_768": Case(6, 768, 7, epilogue="norm", family="swap_ab"),
     "generic_3": Case(3, 136, 18, epilogue="residual", family="generic"),
 }
 # Received by the linear layer behind the sum: with warps that have no part of the row, or the end of it, and several

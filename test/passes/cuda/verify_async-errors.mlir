@@ -41,6 +41,15 @@ cuda.kernel @early_calls(%x: !cuda.ptr<f32, global> {cuda.name = "x", cuda.prove
 
 // -----
 
+// The next round would begin while the launch before may still push into this one.
+cuda.kernel @early_end(%peers: !cuda.ptr<!cuda.opaque<"PeerTable">, global> {cuda.name = "peers", cuda.provenance = #cuda.provenance<peer>}, %bytes: i64) attributes {threads = 128 : i64} {
+  // expected-error @+1 {{early_end: end_round reads peers (peer) before cuda.depend}}
+  cuda.call "end_round" from "peers.h"(%peers, %bytes) : (!cuda.ptr<!cuda.opaque<"PeerTable">, global>, i64) -> ()
+  cuda.depend
+}
+
+// -----
+
 // The next launch would start while launches run whose results it reads early.
 cuda.kernel @early_dependents() attributes {threads = 128 : i64, late_dependents} {
   // expected-error @+1 {{early_dependents: cuda.launch_dependents comes before cuda.depend in a kernel with late_dependents, whose next launch may read what earlier launches write; expected it behind cuda.depend}}

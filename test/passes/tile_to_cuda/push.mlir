@@ -40,7 +40,7 @@ tile.program @twice(%x: !x, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -
 // CHECK-NOT: load_vector
 // CHECK: depend();
 // CHECK-NEXT: store_vector<8>({{.*}} & [[COMPLETE]]);
-// CHECK-NEXT: end_round(round, {{.*}} * 4ll);
+// CHECK-NEXT: end_round(round, peers, {{.*}} * 4ll);
 // CHECK-LABEL: received_epilogue(
 // CHECK-NOT: round
 // CHECK: depend();

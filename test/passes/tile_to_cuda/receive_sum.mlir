@@ -21,7 +21,7 @@
 // CHECK-NOT: load_vector
 // CHECK: __syncthreads();
 // CHECK: store_vector<8>({{.*}} & [[COMPLETE]]);
-// CHECK-NEXT: end_round(round, {{.*}} * 4ll);
+// CHECK-NEXT: end_round(round, peers, {{.*}} * 4ll);
 // CHECK-LABEL: residual_epilogue(bfloat16 *activation0, bfloat16 *state1, const bfloat16 *__restrict__ weight2, StepSizes sizes)
 // CHECK-NOT: round
 // IR: cuda.kernel @residual_epilogue
