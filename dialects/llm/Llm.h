@@ -50,8 +50,8 @@ namespace inlay::llm {
 inline constexpr llvm::StringLiteral kCublasLt = "cublaslt";
 
 /// Columns of a row whose squares are summed together where a product's kernel that computes the row sums them
-/// (sum_of_squares), and where that of a sum over ranks does: a warp has 16 bytes of 16 bits a lane. Fewer parts are read
-/// faster.
+/// (sum_of_squares), and where that of a sum over ranks does: a warp has 16 bytes of 16 bits a lane. Fewer parts are
+/// read faster.
 inline constexpr int64_t kNormPart = 64, kNormPartOfSum = 256;
 /// Columns whose squares are summed together.
 int64_t normPartOf(SumOfSquaresOp op);

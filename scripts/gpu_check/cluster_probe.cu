@@ -31,7 +31,8 @@ __global__ void exchange(int *out, int cluster) {
   if (threadIdx.x == 0) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(received)) : "memory");
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(received)), "r"(4 * cluster)
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(received)),
+                 "r"(4 * cluster)
                  : "memory");
   }
   asm volatile("barrier.cluster.arrive.aligned;" ::: "memory");
@@ -40,12 +41,12 @@ __global__ void exchange(int *out, int cluster) {
     uint32_t to, barrier;
     asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(to) : "r"(shared_address(inbox + rank)), "r"(threadIdx.x));
     asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(barrier) : "r"(shared_address(received)), "r"(threadIdx.x));
-    asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.u32 [%0], %1, [%2];" ::"r"(to), "r"(rank + 1),
-                 "r"(barrier)
+    asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.u32 [%0], %1, [%2];" ::"r"(to),
+                 "r"(rank + 1), "r"(barrier)
                  : "memory");
   }
-  asm volatile("{\n.reg .pred p;\nwait:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], 0;\n@p bra done;\nbra wait;\ndone:\n}"
-               ::"r"(shared_address(received))
+  asm volatile("{\n.reg .pred p;\nwait:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], 0;\n@p bra done;\nbra "
+               "wait;\ndone:\n}" ::"r"(shared_address(received))
                : "memory");
   if (threadIdx.x == 0) {
     int sum = 0;

@@ -26,8 +26,9 @@ constexpr int kCluster = 1, kDependent = 2, kMbarrier = 4, kBulk = 8, kGraph = 1
 __device__ uint32_t shared_address(const void *p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 
 __device__ void wait(uint64_t *barrier, int phase) {
-  asm volatile("{\n.reg .pred p;\nwait:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@p bra done;\nbra wait;\ndone:\n}"
-               ::"r"(shared_address(barrier)), "r"(phase)
+  asm volatile("{\n.reg .pred p;\nwait:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@p bra done;\nbra "
+               "wait;\ndone:\n}" ::"r"(shared_address(barrier)),
+               "r"(phase)
                : "memory");
 }
 
@@ -111,7 +112,8 @@ int main(int argc, char **argv) {
         attributes[config.numAttrs].val.programmaticStreamSerializationAllowed = 1;
         ++config.numAttrs;
       }
-      CHECK(cudaLaunchKernelEx(&config, add_one, static_cast<const int *>(buffers[i % 2]), buffers[(i + 1) % 2], words));
+      CHECK(
+          cudaLaunchKernelEx(&config, add_one, static_cast<const int *>(buffers[i % 2]), buffers[(i + 1) % 2], words));
     }
   };
   std::vector<cudaGraphExec_t> graphs(kGraphs, nullptr);
