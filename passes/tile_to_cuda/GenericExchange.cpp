@@ -1,8 +1,8 @@
 //===- GenericExchange.cpp - tiles that are summed over ranks -------------===//
 //
-// tile.receive_sum by the functions of codegen/device/peers.h. Rounds begin at the op, or where
-// the kernel starts (beginsEarly), and end with the kernel. And what
-// a store pushes for the kernel of the sum that follows.
+// tile.receive_sum by the functions of codegen/device/peers.h. Rounds begin at the op, or
+// where the kernel starts (beginsEarly), and end with the kernel. And what a store pushes
+// for the kernel of the sum that follows.
 //
 //===----------------------------------------------------------------------===//
 
@@ -30,15 +30,26 @@ bool GenericLowering::beginsEarly() {
   return sum && sum.getPushed() && !isInWarps(sum);
 }
 
+/// `name`<ranks>: a function or a type of peers.h.
+static std::string ofRanks(StringRef name, tile::ExchangeAttr exchange) {
+  return (name + "<" + llvm::Twine(exchange.getRanks()) + ">").str();
+}
+
+/// A variable of a type of peers.h.
+Value GenericLowering::exchangeVariable(StringRef name, Type type) {
+  return cuda::LocalOp::create(b, NameLoc::get(b.getStringAttr(name), loc),
+                               cuda::LocalType::get(b.getContext(), {}, type), Value());
+}
+
 /// Reads the table of peers.
 void GenericLowering::beginExchange() {
-  auto named = [&](StringRef name) { return NameLoc::get(b.getStringAttr(name), loc); };
   tile::ReceiveSumOp sum = receivedSum;
-  std::string ranks = "<" + std::to_string(sum.getExchange().getRanks()) + ">";
-  Type type = cuda::OpaqueType::get(b.getContext(), "Round" + ranks);
-  round = cuda::LocalOp::create(b, named("round"), cuda::LocalType::get(b.getContext(), {}, type), Value());
-  auto begun = cuda::CallOp::create(b, named("begun"), type, "begin_round" + ranks, "peers.h",
-                                    ValueRange{kernel.getBody().front().getArguments().back()}, isEarly);
+  tile::ExchangeAttr exchange = sum.getExchange();
+  Type type = cuda::OpaqueType::get(b.getContext(), ofRanks("Round", exchange));
+  round = exchangeVariable("round", type);
+  auto begun =
+      cuda::CallOp::create(b, NameLoc::get(b.getStringAttr("begun"), loc), type, ofRanks("begin_round", exchange),
+                           "peers.h", ValueRange{kernel.getBody().front().getArguments().back()}, isEarly);
   cuda::SetOp::create(b, loc, begun.getResult(), round, ValueRange{});
 }
 
@@ -129,13 +140,15 @@ Operation *GenericLowering::placeOfPushes() {
   return op;
 }
 
+Type GenericLowering::pushesType() {
+  return cuda::OpaqueType::get(b.getContext(), ofRanks("Pushes", *push.getExchange()));
+}
+
 /// A Pushes of peers.h as a kernel is given it by its table.
 Value GenericLowering::beginPushes() {
-  std::string ranks = "<" + std::to_string(push.getExchange()->getRanks()) + ">";
-  Type type = cuda::OpaqueType::get(b.getContext(), "Pushes" + ranks);
   auto name = NameLoc::get(b.getStringAttr("pushes"), loc);
   Value table = kernel.getBody().front().getArguments().back();
-  return cuda::CallOp::create(b, name, type, "begin_pushes" + ranks, "peers.h",
+  return cuda::CallOp::create(b, name, pushesType(), ofRanks("begin_pushes", *push.getExchange()), "peers.h",
                               ValueRange{table, slotOf(push.getView().getType())})
       .getResult();
 }

@@ -57,10 +57,12 @@ private:
   // Sums over ranks.
   bool comesBeforeRanks(Operation *load);
   bool beginsEarly();
+  Value exchangeVariable(llvm::StringRef name, mlir::Type type);
   void beginExchange();
   void arriveAndClear();
   LogicalResult receiveSum(tile::ReceiveSumOp op);
   Operation *placeOfPushes();
+  mlir::Type pushesType();
   Value beginPushes();
   void endExchange();
 

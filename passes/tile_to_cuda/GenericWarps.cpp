@@ -57,10 +57,8 @@ static void setRegisters(KernelBuilder &k, StringRef way, std::optional<int64_t>
 LogicalResult GenericLowering::warpRoles(tile::WarpRolesOp op) {
   KernelBuilder k(loc, b);
   int64_t consumers = op.getConsumers(), producers = op.getProducers();
-  if (op == pushesBegin) {
-    Type type = cuda::OpaqueType::get(b.getContext(), "Pushes<" + std::to_string(push.getExchange()->getRanks()) + ">");
-    pushes = k.name("pushes", cuda::LocalOp::create(k, cuda::LocalType::get(b.getContext(), {}, type), Value()));
-  }
+  if (op == pushesBegin)
+    pushes = exchangeVariable("pushes", pushesType());
   auto roles = scf::IfOp::create(k, k.less(warp, consumers), /*withElseRegion=*/true);
   scopes.back().inner = roles;
 
