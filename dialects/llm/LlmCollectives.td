@@ -12,11 +12,13 @@ def Llm_AllReduceOp : LlmOp<"all_reduce", [Pure, SameOperandsAndResultType, Llm_
                                            DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
   let summary = "The sum of the ranks' values of x, in the order of the ranks.";
   let description = [{
-    With `pushed`, the kernel that computes x pushes it to the other ranks (`llm-push-sums`).
+    With `pushed`, the kernel that computes x pushes it to the other ranks (`llm-push-sums`). With `early` as well, the
+    kernel of the sum is the next one, and receives before that of x has ended (`early` of `tile.receive_sum`).
   }];
-  let arguments = (ins Llm_Rows:$input, UnitAttr:$pushed);
+  let arguments = (ins Llm_Rows:$input, UnitAttr:$pushed, UnitAttr:$early);
   let results = (outs Llm_Rows:$result);
-  let assemblyFormat = "$input (`pushed` $pushed^)? attr-dict `:` type($result)";
+  let assemblyFormat = "$input (`pushed` $pushed^)? (`early` $early^)? attr-dict `:` type($result)";
+  let hasVerifier = 1;
 }
 
 def Llm_AllGatherOp : LlmOp<"all_gather", [Pure, Llm_CollectiveInterface, DeclareOpInterfaceMethods<SymbolUserOpInterface>,

@@ -46,6 +46,12 @@ int64_t SourceAttr::getWholeColumns(int64_t columns) const {
 // Ops of several ranks
 //===----------------------------------------------------------------------===//
 
+LogicalResult AllReduceOp::verify() {
+  if (getEarly() && !getPushed())
+    return emitOpError("is early and not pushed; expected rows that the kernel before pushes (llm-push-sums)");
+  return success();
+}
+
 LogicalResult AllGatherOp::verifySymbolUses(SymbolTableCollection &) {
   int64_t own = columns(getInput()), all = columns(getResult()), ranks = getRanks(*this);
   if (all > own * ranks)

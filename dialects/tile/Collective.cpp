@@ -142,6 +142,16 @@ LogicalResult ReceiveSumOp::verify() {
     return emitOpError(
         "pushes its tile in a loop or a branch; expected a receive_sum that is pushed, or the top level of "
         "its program");
+  if (getEarly()) {
+    if (!getPushed())
+      return emitOpError("is early and pushes its tile itself; expected a sum that the launch before pushes (pushed)");
+    if ((*this)->getParentOp() != program)
+      return emitOpError("is early in a loop, a branch or the work of warps; expected the top level of its program");
+    if (!getView().hasOneUse())
+      return emitOpError(
+          "is early, but its program also reads the rows that the launch before may still write; expected "
+          "no other op that takes this view");
+  }
   if (ReceiveSumOp::of(program) != *this)
     return emitOpError("is the second of its program, which runs in one round of the exchange");
   return success();

@@ -78,9 +78,10 @@ def Tile_ReceiveSumOp : TileOp<"receive_sum", [MemoryEffects<[MemRead, MemWrite]
     receives those of all ranks. No other exchange may stand between the two launches. It sends nothing, so it may
     stand in a loop or in the work of warps, and several blocks may receive the same elements.
 
-    At the top level of a program, a sum that is pushed is received before the launch that pushes has ended. So no launch
-    at all may stand between the two, and the one that pushes must not write what the program loads. The view is not read.
-    In the work of warps, the op waits for earlier launches and reads this rank's rows from the view.
+    With `early` as well, the sum is received before the launch that pushes has ended: ahead of `griddepcontrol.wait`. So no
+    launch at all may stand between the two, and the one that pushes must not write what the program loads. The view is
+    not read, and the op stands at the top level of its program. Without `early`, the op waits for earlier launches and
+    reads this rank's rows from the view. `llm-push-sums` decides which sums are early.
 
     Where ranks do not reach each other's memory, a communicator sums the rows in place, and the epilogue of the program
     follows: the same program with a `tile.load` instead of this op. So the view is the first argument.
@@ -100,10 +101,12 @@ def Tile_ReceiveSumOp : TileOp<"receive_sum", [MemoryEffects<[MemRead, MemWrite]
     }
     ```
   }];
-  let arguments = (ins Tile_ViewType:$view, Variadic<Index>:$offsets, Tile_ExchangeAttr:$exchange, UnitAttr:$pushed);
+  let arguments = (ins Tile_ViewType:$view, Variadic<Index>:$offsets, Tile_ExchangeAttr:$exchange, UnitAttr:$pushed,
+                       UnitAttr:$early);
   let results = (outs Tile_AnyTile:$result);
   let assemblyFormat = [{
-    $view `[` $offsets `]` `through` $exchange (`pushed` $pushed^)? attr-dict `:` type($view) `->` type($result)
+    $view `[` $offsets `]` `through` $exchange (`pushed` $pushed^)? (`early` $early^)? attr-dict `:` type($view)
+    `->` type($result)
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{

@@ -22,10 +22,11 @@ def PushSumsPass : Pass<"llm-push-sums", "::mlir::func::FuncOp"> {
   let description = [{
     Marks an `llm.all_reduce` with `pushed` where the kernel that computes its rows can push each piece to the other ranks
     when it stores it, so that the kernel of the sum only receives. These are sums that other ops follow in their kernel,
-    of a linear layer that no library computes and that nothing else reads, in the group just before that of the sum. The
-    kernel of the sum reads its other operands while that of the rows runs, and relies on it that no other kernel runs
-    then (`late_dependents` of `cuda.kernel`). In front of a product, which waits, other groups may stand between the two
-    unless they exchange rows. A remark says so, or why not. For GPU targets, after `llm-plan-buffers`.
+    of a linear layer that no library computes and that nothing else reads, in the group just before that of the sum. Such
+    a sum is `early`: its kernel receives, and reads its other operands, while that of the rows runs, and relies on it that
+    no other kernel runs then (`late_dependents` of `cuda.kernel`). A sum in front of a product, which waits, is not early.
+    Other groups may stand between it and its rows unless they exchange rows. A remark says so, or why not. For GPU
+    targets, after `llm-plan-buffers`.
   }];
 }
 

@@ -2,7 +2,7 @@
 //
 // The kernel of a sum begins a round of the exchange, and a launch that pushes its rows takes the number of the round
 // from the table of its rank (codegen/device/peers.h). So no other exchange may stand between the two. A kernel that
-// only sums reads its other operands while that launch runs, so no launch that writes these may stand between them.
+// only sums is early: it reads its other operands while that launch runs, so no other launch may stand between them.
 //
 //===----------------------------------------------------------------------===//
 
@@ -45,6 +45,10 @@ static bool follows(GroupOp group, GroupOp producer) {
   return true;
 }
 
+/// Whether the kernel of `group` receives a sum while the launch that pushes its rows runs. Warps that multiply wait
+/// for earlier launches first, since they read this rank's rows.
+static bool receivesEarly(GroupOp group) { return !firstOf<LinearOp>(group); }
+
 /// Why the kernel that computes the rows of `sum`, which is in `group`, does not push them; empty if it does.
 static std::string pushRefusal(AllReduceOp sum, GroupOp group) {
   Value rows = sum.getInput();
@@ -60,7 +64,7 @@ static std::string pushRefusal(AllReduceOp sum, GroupOp group) {
     return "its rows lie beside others";
   if (exchangesBefore(producer, group))
     return "the ranks exchange other rows before it";
-  if (!firstOf<LinearOp>(group) && !follows(group, producer))
+  if (receivesEarly(group) && !follows(group, producer))
     return "another kernel runs between that of its rows and its own";
   return "";
 }
@@ -79,6 +83,7 @@ void PushSumsPass::runOnOperation() {
       return signalPassFailure();
     }
     sum.setPushed(reason.empty());
+    sum.setEarly(reason.empty() && receivesEarly(group));
     InFlightDiagnostic remark = group.emitRemark();
     if (reason.empty())
       remark << "receives rows that " << sum.getInput().getDefiningOp<GroupOp>().getName() << " pushes";

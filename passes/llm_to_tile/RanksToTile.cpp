@@ -89,7 +89,7 @@ static LogicalResult convertSum(GroupOp group, AllReduceOp op, ProgramBuilder &b
       if (&other != op && isa<RankedTensorType>(operand.getType()) && operand.getParentBlock() != op->getBlock())
         tiles[operand] = {loadResidual(operand, row, column, {rows, columns}, b), column};
   auto sum = tile::ReceiveSumOp::create(b, b.tileType({rows, columns}, type.getElementType()), input,
-                                        ValueRange{row, column}, exchange, op.getPushed());
+                                        ValueRange{row, column}, exchange, op.getPushed(), op.getEarly());
   tiles[op.getResult()] = {b.toF32(sum), column};
   if (failed(emitEpilogueOps(group, op, tiles, row, b)))
     return failure();

@@ -27,6 +27,10 @@ std::optional<SumPrologue> SumPrologue::find(GroupOp group, Operation *op) {
 }
 
 LogicalResult SumPrologue::check(ProgramBuilder &b) {
+  if (sum.getEarly())
+    return sum.emitError(
+        "is early in front of a product, whose warps wait for earlier launches; expected a sum without "
+        "early (llm-push-sums)");
   Placement place = Placement::of(input());
   int64_t columns = cast<RankedTensorType>(input().getType()).getDimSize(1);
   if (place.column != 0 || place.rowColumns != columns)
@@ -48,7 +52,7 @@ Value SumPrologue::load(Value row, Value at, ArrayRef<int64_t> shape, ProgramBui
   Type element = cast<RankedTensorType>(input().getType()).getElementType();
   Value received =
       tile::ReceiveSumOp::create(b, b.tileType(shape, element), b.activation(input(), Provenance::Activation),
-                                 ValueRange{row, at}, exchange, /*pushed=*/true);
+                                 ValueRange{row, at}, exchange, /*pushed=*/true, /*early=*/false);
   Value old = b.load(b.activation(residual, Provenance::Activation), {row, columnOf(residual, at, b)}, shape);
   Value rows = b.toType(b.add(b.toF32(received), b.toF32(old)), element);
   if (newRows)

@@ -23,11 +23,11 @@ Value TileValues::slotOf(tile::ViewType view) {
 /// Whether the warps of a block receive parts of a row, and multiply it then.
 static bool isInWarps(tile::ReceiveSumOp op) { return isa<tile::ForWarpsOp>(op->getParentOp()); }
 
-/// Whether a kernel that only sums begins its round, and receives, before earlier launches have ended. Of these, only
-/// that which pushes the rows may run. It has no other results, and reads the table of peers as well.
+/// Whether the kernel begins its round, and receives, before earlier launches have ended. Of these, only that which
+/// pushes the rows may run. It has no other results, and reads the table of peers as well.
 bool GenericLowering::beginsEarly() {
   tile::ReceiveSumOp sum = receivedSum;
-  return sum && sum.getPushed() && !isInWarps(sum);
+  return sum && sum.getEarly();
 }
 
 /// `name`<ranks>: a function or a type of peers.h.

@@ -1,5 +1,13 @@
 // RUN: inlay-opt %s --split-input-file --verify-diagnostics
 
+func.func @early(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  // expected-error @+1 {{is early and not pushed; expected rows that the kernel before pushes (llm-push-sums)}}
+  %y = llm.all_reduce %x early : tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// -----
+
 func.func @gather(%x: tensor<?x2xf32>) -> tensor<?x5xf32> {
   // expected-error @+1 {{makes 5 columns of 2 on each of 1 ranks, expected at most 2}}
   %y = llm.all_gather %x : (tensor<?x2xf32>) -> tensor<?x5xf32>

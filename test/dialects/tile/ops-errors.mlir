@@ -358,3 +358,37 @@ tile.program @sum_in_a_loop(%x: !tile.view<?x8xf32, activation, tokens>)
     %s = tile.receive_sum %x[%i, %c0] through <ranks = 2, rows = 4> : !tile.view<?x8xf32, activation, tokens> -> tensor<4x8xf32>
   }
 }
+
+// -----
+
+tile.program @early_push(%x: !tile.view<?x8xf32, activation, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  // expected-error @+1 {{is early and pushes its tile itself; expected a sum that the launch before pushes (pushed)}}
+  %s = tile.receive_sum %x[%c0, %c0] through <ranks = 2, rows = 4> early : !tile.view<?x8xf32, activation, tokens> -> tensor<4x8xf32>
+}
+
+// -----
+
+tile.program @early_in_a_loop(%x: !tile.view<?x8xf32, activation, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  scf.for %i = %c0 to %c1 step %c1 {
+    // expected-error @+1 {{is early in a loop, a branch or the work of warps; expected the top level of its program}}
+    %s = tile.receive_sum %x[%i, %c0] through <ranks = 2, rows = 4> pushed early : !tile.view<?x8xf32, activation, tokens> -> tensor<4x8xf32>
+  }
+}
+
+// -----
+
+// The launch before may still store these rows.
+tile.program @early_with_own_rows(%x: !tile.view<?x8xf32, activation, tokens>, %y: !tile.view<?x8xf32, output, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %own = tile.load %x[%c0, %c0] : !tile.view<?x8xf32, activation, tokens> -> tensor<4x8xf32>
+  // expected-error @+1 {{is early, but its program also reads the rows that the launch before may still write; expected no other op that takes this view}}
+  %s = tile.receive_sum %x[%c0, %c0] through <ranks = 2, rows = 4> pushed early : !tile.view<?x8xf32, activation, tokens> -> tensor<4x8xf32>
+  %t = arith.addf %own, %s : tensor<4x8xf32>
+  tile.store %t, %y[%c0, %c0] : tensor<4x8xf32>, !tile.view<?x8xf32, output, tokens>
+}

@@ -8,13 +8,13 @@
 // REMARK-DAG: remark: pushes its rows itself: the ranks exchange other rows before it
 // REMARK-DAG: remark: pushes its rows itself: another kernel runs between that of its rows and its own
 // REMARK-DAG: remark: pushes its rows itself: the library cublaslt computes its rows
-// REMARK: llm.all_reduce %{{.*}} pushed : tensor<?x64xbf16>
+// REMARK: llm.all_reduce %{{.*}} pushed early : tensor<?x64xbf16>
 // REMARK-NOT: pushed
 
 // CHECK-LABEL: tile.program @step_o(
 // CHECK: tile.store %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}] through <ranks = 2, rows = 8> : tensor<{{.*}}xbf16>, <?x64xbf16, output, tokens>
 // CHECK-LABEL: tile.program @step_o_sum(
-// CHECK: tile.receive_sum %{{.*}} through <ranks = 2, rows = 8> pushed : <?x64xbf16, activation, tokens>
+// CHECK: tile.receive_sum %{{.*}} through <ranks = 2, rows = 8> pushed early : <?x64xbf16, activation, tokens>
 // CHECK-LABEL: tile.program @step_plain_sum(
 // CHECK: tile.receive_sum %{{.*}} through <ranks = 2, rows = 8> : <?x64xbf16, activation, tokens>
 // CHECK-LABEL: tile.program @step_read(

@@ -2,6 +2,7 @@
 // RUN: sed 's/%%y:2 = llm.group "y"/%%other = llm.group "other" family("collective") -> tensor<?x64xbf16> { %%v = llm.all_reduce %%r : tensor<?x64xbf16> llm.yield %%v : tensor<?x64xbf16> } %%y:2 = llm.group "y"/' %s \
 // RUN:   | not inlay-opt --pass-pipeline="builtin.module(func.func(llm-plan-buffers,llm-push-sums))" 2>&1 | FileCheck %s --check-prefix=ERROR
 // RUN: not inlay-opt %s --pass-pipeline="builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a})" 2>&1 | FileCheck %s --check-prefix=UNPUSHED
+// RUN: sed 's/all_reduce %%p/all_reduce %%p pushed early/' %s | not inlay-opt --pass-pipeline="builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a})" 2>&1 | FileCheck %s --check-prefix=EARLY
 // A product whose rows are a sum over ranks and a residual. The rows of this rank are the first argument, and the new
 // residual has memory of its own, since other blocks may still read the old one.
 
@@ -9,7 +10,7 @@
 // CHECK-LABEL: tile.program @step_y(
 // CHECK-SAME: %[[X:[^:]*]]: !tile.view<?x64xbf16, activation, tokens>, %[[W:[^:]*]]: !tile.view<32x64xbf16, weight>{{.*}}, %[[NORM:[^:]*]]: !tile.view<64xbf16, weight>, %[[OLD:[^:]*]]: !tile.view<?x64xbf16, activation, tokens>, %[[NEW:[^:]*]]: !tile.view<?x64xbf16, output, tokens>, %[[Y:[^:]*]]: !tile.view<?x32xbf16, output, tokens>
 // CHECK: scf.for %[[K:[^ ]*]] =
-// CHECK-NEXT: %[[SUM:.*]] = tile.receive_sum %[[X]][%[[ROW:.*]], %[[K]]] through <ranks = 2, rows = 1> pushed
+// CHECK-NEXT: %[[SUM:.*]] = tile.receive_sum %[[X]][%[[ROW:.*]], %[[K]]] through <ranks = 2, rows = 1> pushed :
 // CHECK-NEXT: %[[R:.*]] = tile.load %[[OLD]][%[[ROW]], %[[K]]]
 // CHECK: arith.addf
 // CHECK-NEXT: %[[ROUNDED:.*]] = arith.truncf
@@ -19,6 +20,7 @@
 // CHECK: tile.load %[[W]]
 // CHECK: tile.dot
 // ERROR: sums rows in front of a product, whose kernel only receives them, but no kernel pushes them: the ranks exchange other rows before it; run llm-form-groups without sum-prologues
+// EARLY: is early in front of a product, whose warps wait for earlier launches; expected a sum without early (llm-push-sums)
 // UNPUSHED: cannot be applied while 'llm.linear' stages its input; expected a whole-row norm, gather_rows, or a sum over ranks that is pushed and a residual
 module attributes {llm.model = {max_model_len = 64 : i64}, llm.ranks = 2 : i64} {
   llm.weight @table : tensor<8x64xbf16> from ["table"]
