@@ -1,7 +1,7 @@
 //===- Collective.cpp - what ranks do together ----------------------------===//
 //
-// The verifiers of tile.collective, of tile.receive_sum and of stores that push, the size of kernels that exchange, and
-// what a program exchanges.
+// The verifiers of tile.collective, of tile.receive_sum, of its launch and of stores that push, the size of kernels
+// that exchange, and what a program exchanges.
 //
 //===----------------------------------------------------------------------===//
 
@@ -180,6 +180,73 @@ StoreOp StoreOp::pushOf(ProgramOp program) {
     return push ? WalkResult::interrupt() : WalkResult::advance();
   });
   return push;
+}
+
+//===----------------------------------------------------------------------===//
+// Launches of early sums
+//===----------------------------------------------------------------------===//
+
+/// The launch that runs before `launch`; null if there is none.
+static LaunchOp launchBefore(LaunchOp launch) {
+  for (Operation *op = launch->getPrevNode(); op; op = op->getPrevNode())
+    if (auto other = dyn_cast<LaunchOp>(op); other && other.getSection() == launch.getSection())
+      return other;
+  return {};
+}
+
+static MemoryAttr memoryOf(LaunchOp launch, unsigned argument) {
+  return cast<MemoryAttr>(launch.getArguments()[argument]);
+}
+
+static bool writes(Operation *op) { return isa<StoreOp, ScatterOp, CollectiveOp>(op); }
+
+/// The most bytes behind `view` in a step of `entry`.
+static int64_t mostBytes(ViewType view, EntryOp entry) {
+  std::optional<Extent> extent = view.getExtent();
+  int64_t elements = 1;
+  if (extent == Extent::Tokens || extent == Extent::QueryTiles)
+    elements = entry.getMaxTokens();
+  else if (extent)
+    elements = entry.getMaxSequences();
+  for (int64_t size : view.getShape())
+    elements *= ShapedType::isDynamic(size) ? 1 : size;
+  return llvm::divideCeil(elements * view.getElementType().getIntOrFloatBitWidth(), 8);
+}
+
+/// Whether two views share memory in a step of `entry`.
+static bool overlap(MemoryAttr x, ViewType ofX, MemoryAttr y, ViewType ofY, EntryOp entry) {
+  if (x.getKind() != MemoryKind::Workspace || y.getKind() != MemoryKind::Workspace)
+    return x == y;
+  return x.getNumber() < y.getNumber() + mostBytes(ofY, entry) && y.getNumber() < x.getNumber() + mostBytes(ofX, entry);
+}
+
+LogicalResult inlay::tile::verifyEarlyLaunch(LaunchOp launch, ProgramOp program, SymbolTableCollection &symbols) {
+  ReceiveSumOp sum = ReceiveSumOp::of(program);
+  if (!sum || !sum.getEarly())
+    return success();
+  LaunchOp before = launchBefore(launch);
+  if (!before)
+    return launch.emitOpError() << "of '" << launch.getProgram() << "' receives a sum early, but is the first launch; "
+                                << "expected one before it that pushes the rows";
+  auto pushing = dyn_cast_or_null<ProgramOp>(symbols.lookupNearestSymbolFrom(before, before.getProgramAttr()));
+  if (!pushing || pushing.getNumArguments() != before.getArguments().size())
+    return success(); // a kernel by now, or an error there
+  StoreOp push = StoreOp::pushOf(pushing);
+  auto pushed = push ? dyn_cast<BlockArgument>(push.getView()) : BlockArgument();
+  if (!pushed || memoryOf(before, pushed.getArgNumber()) != memoryOf(launch, 0))
+    return launch.emitOpError() << "of '" << launch.getProgram() << "' receives " << memoryOf(launch, 0)
+                                << " early, but the launch before it, of '" << before.getProgram()
+                                << "', does not push these rows; expected the one that does";
+  auto entry = launch->getParentOfType<EntryOp>();
+  for (BlockArgument written : pushing.getArguments())
+    for (BlockArgument read : program.getArguments().drop_front())
+      if (llvm::any_of(written.getUsers(), writes) && !llvm::all_of(read.getUsers(), writes) &&
+          overlap(memoryOf(before, written.getArgNumber()), cast<ViewType>(written.getType()),
+                  memoryOf(launch, read.getArgNumber()), cast<ViewType>(read.getType()), entry))
+        return launch.emitOpError() << "of '" << launch.getProgram() << "' may read argument " << read.getArgNumber()
+                                    << " while the launch before it, of '" << before.getProgram()
+                                    << "', writes there; expected memory that only launches before that one write";
+  return success();
 }
 
 int64_t ReceiveSumOp::getExchangeBytes() {

@@ -22,6 +22,9 @@ struct ExchangedRows {
 
 /// Fails with a diagnostic if `store` pushes what ranks do not exchange.
 mlir::LogicalResult verifyPush(StoreOp store);
+/// Fails with a diagnostic if `launch` of `program`, which receives a sum early, does not follow the launch that pushes
+/// the rows, or if that writes what `program` loads.
+mlir::LogicalResult verifyEarlyLaunch(LaunchOp launch, ProgramOp program, mlir::SymbolTableCollection &symbols);
 } // namespace inlay::tile
 
 #endif // INLAY_DIALECTS_TILE_COLLECTIVE_H

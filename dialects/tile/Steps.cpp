@@ -4,6 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "dialects/tile/Collective.h"
 #include "dialects/tile/Tile.h"
 
 #include "mlir/IR/Builders.h"
@@ -178,5 +179,5 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbols) {
     if (FlatSymbolRefAttr weight = memory.getWeight(); weight && !symbols.lookupNearestSymbolFrom(*this, weight))
       return emitOpError() << "gives the weight " << weight << ", which is no symbol of the module";
   }
-  return success();
+  return verifyEarlyLaunch(*this, program, symbols);
 }

@@ -112,3 +112,96 @@ tile.entry @step mixed attributes {max_sequences = 1 : i64, max_tokens = 1 : i64
   // expected-error @+1 {{expected ::inlay::tile::Section to be one of: model, penalties, sampling, gather, part_sampling}}
   tile.launch prefill @program() {origin = ""}
 }
+
+// -----
+
+!x = !tile.view<?x8xf32, activation, tokens>
+!r = !tile.view<?x8xf32, state, tokens>
+!y = !tile.view<?x8xf32, output, tokens>
+tile.program @push(%x: !x, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %t = tile.load %x[%c0, %c0] : !x -> tensor<4x8xf32>
+  tile.store %t, %y[%c0, %c0] through <ranks = 2, rows = 4> : tensor<4x8xf32>, !y
+}
+tile.program @sum(%x: !x, %r: !r) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %old = tile.load %r[%c0, %c0] : !r -> tensor<4x8xf32>
+  %s = tile.receive_sum %x[%c0, %c0] through <ranks = 2, rows = 4> pushed early : !x -> tensor<4x8xf32>
+  %new = arith.addf %old, %s : tensor<4x8xf32>
+  tile.store %new, %r[%c0, %c0] : tensor<4x8xf32>, !r
+}
+tile.entry @step mixed attributes {max_sequences = 4 : i64, max_tokens = 4 : i64, query_tile_rows = 1 : i64, workspace_bytes = 1024 : i64} {
+  // expected-error @+1 {{of 'sum' receives a sum early, but is the first launch; expected one before it that pushes the rows}}
+  tile.launch model @sum(workspace 0, workspace 256) {origin = ""}
+}
+
+// -----
+
+!x = !tile.view<?x8xf32, activation, tokens>
+!r = !tile.view<?x8xf32, state, tokens>
+!y = !tile.view<?x8xf32, output, tokens>
+tile.program @push(%x: !x, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %t = tile.load %x[%c0, %c0] : !x -> tensor<4x8xf32>
+  tile.store %t, %y[%c0, %c0] through <ranks = 2, rows = 4> : tensor<4x8xf32>, !y
+}
+tile.program @sum(%x: !x, %r: !r) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %old = tile.load %r[%c0, %c0] : !r -> tensor<4x8xf32>
+  %s = tile.receive_sum %x[%c0, %c0] through <ranks = 2, rows = 4> pushed early : !x -> tensor<4x8xf32>
+  %new = arith.addf %old, %s : tensor<4x8xf32>
+  tile.store %new, %r[%c0, %c0] : tensor<4x8xf32>, !r
+}
+tile.entry @step mixed attributes {max_sequences = 4 : i64, max_tokens = 4 : i64, query_tile_rows = 1 : i64, workspace_bytes = 1024 : i64} {
+  tile.launch model @push(workspace 512, workspace 0) {origin = ""}
+  tile.launch model @sum(workspace 0, workspace 256) {origin = ""}
+  // expected-error @+1 {{of 'sum' receives #tile.memory<workspace 0> early, but the launch before it, of 'sum', does not push these rows; expected the one that does}}
+  tile.launch model @sum(workspace 0, workspace 256) {origin = ""}
+}
+
+// -----
+
+!x = !tile.view<?x8xf32, activation, tokens>
+!r = !tile.view<?x8xf32, state, tokens>
+!y = !tile.view<?x8xf32, output, tokens>
+tile.program @push(%x: !x, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %t = tile.load %x[%c0, %c0] : !x -> tensor<4x8xf32>
+  tile.store %t, %y[%c0, %c0] through <ranks = 2, rows = 4> : tensor<4x8xf32>, !y
+}
+tile.program @sum(%x: !x, %r: !r) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %old = tile.load %r[%c0, %c0] : !r -> tensor<4x8xf32>
+  %s = tile.receive_sum %x[%c0, %c0] through <ranks = 2, rows = 4> pushed early : !x -> tensor<4x8xf32>
+  %new = arith.addf %old, %s : tensor<4x8xf32>
+  tile.store %new, %r[%c0, %c0] : tensor<4x8xf32>, !r
+}
+tile.entry @step mixed attributes {max_sequences = 4 : i64, max_tokens = 4 : i64, query_tile_rows = 1 : i64, workspace_bytes = 1024 : i64} {
+  tile.launch model @push(workspace 512, workspace 128) {origin = ""}
+  // expected-error @+1 {{of 'sum' receives #tile.memory<workspace 0> early, but the launch before it, of 'push', does not push these rows; expected the one that does}}
+  tile.launch model @sum(workspace 0, workspace 256) {origin = ""}
+}
+
+// -----
+
+// The second half of the pushed rows lies where the first half of the residual does.
+!x = !tile.view<?x8xf32, activation, tokens>
+!r = !tile.view<?x8xf32, state, tokens>
+!y = !tile.view<?x8xf32, output, tokens>
+tile.program @push(%x: !x, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %t = tile.load %x[%c0, %c0] : !x -> tensor<4x8xf32>
+  tile.store %t, %y[%c0, %c0] through <ranks = 2, rows = 4> : tensor<4x8xf32>, !y
+}
+tile.program @sum(%x: !x, %r: !r) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %old = tile.load %r[%c0, %c0] : !r -> tensor<4x8xf32>
+  %s = tile.receive_sum %x[%c0, %c0] through <ranks = 2, rows = 4> pushed early : !x -> tensor<4x8xf32>
+  %new = arith.addf %old, %s : tensor<4x8xf32>
+  tile.store %new, %r[%c0, %c0] : tensor<4x8xf32>, !r
+}
+tile.entry @step mixed attributes {max_sequences = 4 : i64, max_tokens = 4 : i64, query_tile_rows = 1 : i64, workspace_bytes = 1024 : i64} {
+  tile.launch model @push(workspace 512, workspace 0) {origin = ""}
+  // expected-error @+1 {{of 'sum' may read argument 1 while the launch before it, of 'push', writes there; expected memory that only launches before that one write}}
+  tile.launch model @sum(workspace 0, workspace 64) {origin = ""}
+}
