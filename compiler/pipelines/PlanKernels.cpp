@@ -108,10 +108,11 @@ buildCollective(flatbuffers::FlatBufferBuilder &fb, const tile::ExchangedRows &r
     code = buildCode(fb, facts.kernel);
   if (facts.epilogue)
     epilogue = buildCode(fb, facts.epilogue);
+  auto sum = dyn_cast<tile::ReceiveSumOp>(rows.op);
   return plan::CreateCollective(
       fb, static_cast<plan::CollectiveOp>(rows.kind), static_cast<plan::Extent>(*rows.view.getExtent()),
       static_cast<uint32_t>(rows.view.getShape()[1]), *type, /*peer=*/0, static_cast<uint32_t>(rows.resultColumns),
-      code, static_cast<uint64_t>(rows.bytes), epilogue);
+      code, static_cast<uint64_t>(rows.bytes), epilogue, sum && sum.getEarly());
 }
 
 FailureOr<flatbuffers::Offset<plan::Kernel>> inlay::buildKernel(flatbuffers::FlatBufferBuilder &fb,

@@ -61,6 +61,8 @@ absl::Status VerifyCollectiveCode(const plan::Kernel &kernel, std::string_view t
   std::string_view name = kernel.name()->string_view();
   if (collective.epilogue() && (!collective.code() || collective.op() != plan::CollectiveOp_AllReduce))
     return BadPlan("'{}' has an epilogue, which only the code of AllReduce has", name);
+  if (collective.early() && !collective.epilogue())
+    return BadPlan("'{}' receives rows early without an epilogue, expected a sum that other ops follow", name);
   if (!collective.code())
     return collective.exchange_bytes() == 0
                ? absl::OkStatus()

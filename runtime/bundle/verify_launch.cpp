@@ -233,7 +233,7 @@ absl::Status VerifyLaunch(const plan::Launch &launch, const plan::Entry &entry, 
 
 absl::Status VerifyPushes(const flatbuffers::Vector<flatbuffers::Offset<plan::Launch>> &launches,
                           const plan::Target &target) {
-  const plan::Launch *pushing = nullptr;
+  const plan::Launch *pushing = nullptr, *before = nullptr;
   auto name_of = [&](const plan::Launch &launch) {
     return target.kernels()->Get(launch.kernel())->name()->string_view();
   };
@@ -242,6 +242,9 @@ absl::Status VerifyPushes(const flatbuffers::Vector<flatbuffers::Offset<plan::La
     const plan::Code *code = kernel.body_as_Code();
     const plan::Collective *collective = kernel.body_as_Collective();
     const bool pushes = code && code->peers();
+    if (collective && collective->early() && (!before || pushing != before))
+      return BadPlan("a launch of '{}' receives rows early and follows {}, expected the launch that pushes them",
+                     name_of(*launch), before ? fmt::format("one of '{}'", name_of(*before)) : "none");
     if (pushing && (pushes || collective)) {
       // The sum receives the rows of its first argument.
       auto is_summed = [&](const plan::Argument *argument) {
@@ -255,6 +258,7 @@ absl::Status VerifyPushes(const flatbuffers::Vector<flatbuffers::Offset<plan::La
       pushing = nullptr;
     }
     pushing = pushes ? launch : pushing;
+    before = launch;
   }
   if (pushing)
     return BadPlan("a launch of '{}' pushes rows that no launch sums", name_of(*pushing));

@@ -23,8 +23,8 @@ inline bool IsCountOf(const plan::Count &count, plan::Extent extent, uint32_t di
 absl::Status VerifyLaunch(const plan::Launch &launch, const plan::Entry &entry, const plan::Target &target,
                           const plan::Model &model);
 
-// Checks that each launch that pushes rows is followed by their sum over ranks, with no other exchange between them.
-// The launches are verified.
+// Checks that each launch that pushes rows is followed by their sum over ranks, with no other exchange between them,
+// and with no other launch if the sum is early: it reads while the launch before it runs. The launches are verified.
 absl::Status VerifyPushes(const flatbuffers::Vector<flatbuffers::Offset<plan::Launch>> &launches,
                           const plan::Target &target);
 

@@ -153,12 +153,14 @@ TEST(CollectivePlanTest, EpiloguesFollowSumsWithCode) {
   EXPECT_THAT(PlanError(logits), HasSubstr("'k' has an epilogue, which only the code of AllReduce has"));
 }
 
-// Launches of two kernels: one that pushes rows of the first argument of the sum, and the sum, which has an epilogue.
+// Launches of three kernels: one that pushes rows of the first argument of the sum, the sum, which has an epilogue, and
+// one that exchanges nothing.
 struct PushOptions {
   std::vector<uint32_t> launches = {0, 1};
   uint32_t ranks = 2;
   uint64_t pushed_offset = 0;
   bool has_epilogue = true;
+  bool is_early = false;
 };
 
 std::string PushError(const PushOptions &options) {
@@ -170,9 +172,11 @@ std::string PushError(const PushOptions &options) {
   auto code = plan::CreateCode(b);
   auto epilogue = options.has_epilogue ? plan::CreateCode(b) : flatbuffers::Offset<plan::Code>();
   auto sum = plan::CreateCollective(b, plan::CollectiveOp_AllReduce, plan::Extent_Tokens, 16, plan::DataType_F32, 0, 0,
-                                    code, 512, epilogue);
+                                    code, 512, epilogue, options.is_early);
+  auto other = plan::CreateCode(b);
   std::vector kernels{plan::CreateKernelDirect(b, "linear", &views, plan::KernelBody_Code, pushing.Union()),
-                      plan::CreateKernelDirect(b, "sum", &views, plan::KernelBody_Collective, sum.Union())};
+                      plan::CreateKernelDirect(b, "sum", &views, plan::KernelBody_Collective, sum.Union()),
+                      plan::CreateKernelDirect(b, "other", &views, plan::KernelBody_Code, other.Union())};
   std::vector<plan::Count> grid{plan::Count(plan::Extent_One, 1, 1)};
   std::vector<flatbuffers::Offset<plan::Launch>> launches;
   for (uint32_t kernel : options.launches) {
@@ -199,6 +203,24 @@ TEST(CollectivePlanTest, PushedRowsAreSummedNext) {
               HasSubstr("a launch of 'sum' follows one of 'linear', which pushes rows, and does not sum them"));
   EXPECT_THAT(PushError({.launches = {0}, .ranks = 1}),
               HasSubstr("'linear' pushes rows of 1 ranks for the target sm_90a, expected 2 to 8 ranks of a GPU"));
+}
+
+TEST(CollectivePlanTest, EarlySumsFollowTheLaunchThatPushes) {
+  EXPECT_EQ(PushError({.is_early = true}), "");
+  EXPECT_EQ(PushError({.launches = {0, 2, 1}}), ""); // it waits for earlier launches
+  EXPECT_THAT(
+      PushError({.launches = {0, 2, 1}, .is_early = true}),
+      HasSubstr("a launch of 'sum' receives rows early and follows one of 'other', expected the launch that pushes "
+                "them"));
+  EXPECT_THAT(
+      PushError({.launches = {0, 1, 1}, .is_early = true}),
+      HasSubstr("a launch of 'sum' receives rows early and follows one of 'sum', expected the launch that pushes "
+                "them"));
+  EXPECT_THAT(
+      PushError({.launches = {1}, .is_early = true}),
+      HasSubstr("a launch of 'sum' receives rows early and follows none, expected the launch that pushes them"));
+  EXPECT_THAT(PushError({.has_epilogue = false, .is_early = true}),
+              HasSubstr("'sum' receives rows early without an epilogue, expected a sum that other ops follow"));
 }
 
 TEST(CollectivePlanTest, OneRankHasNone) {
