@@ -74,7 +74,8 @@ def Cuda_Provenance : I32EnumAttr<"Provenance", "who writes the memory behind a 
     I32EnumAttrCase<"Activation", 4, "activation">, // written by an earlier launch of this step
     I32EnumAttrCase<"State", 5, "state">,           // read and written in place
     I32EnumAttrCase<"Output", 6, "output">,         // written by this launch; earlier ones may read the old contents
-    I32EnumAttrCase<"Peer", 7, "peer">]> {          // written by other ranks and by earlier launches of this one
+    I32EnumAttrCase<"Peer", 7, "peer">,             // written by other ranks and by earlier launches of this one
+    I32EnumAttrCase<"Pushed", 8, "pushed">]> {      // the launch before writes it, pushes it to all ranks and may still run
   let cppNamespace = "::inlay::cuda";
   let genSpecializedAttr = 0;
 }
@@ -377,7 +378,8 @@ def Cuda_CallOp : CudaOp<"call"> {
     are passed by reference, pointers by value.
 
     `early`: the call may stand before `cuda.depend`. The launch before the kernel has `late_dependents`, so it alone may
-    still run. Of what the call reads, it writes only the words that the call waits for.
+    still run. Of what the call reads, it writes only the words that the call waits for. So one argument of the kernel is
+    of provenance `pushed`: the rows of these words, which no early call reads.
 
     ```mlir
     cuda.call "mma_m16n8k16<bfloat16>" from "mma.h" (%acc, %a, %b)

@@ -67,13 +67,25 @@ static constexpr Row rows[] = {
 static constexpr llvm::StringLiteral completeHeaders[] = {"bulk_copy.h", "cp_async.h", "mbarrier.h", "tma.h",
                                                           "wgmma.h"};
 
+/// Without template arguments.
+static StringRef functionOf(cuda::CallOp call) { return call.getCallee().split('<').first; }
+
 AsyncCall inlay::asyncCallOf(cuda::CallOp call) {
-  StringRef name = call.getCallee().split('<').first;
+  StringRef name = functionOf(call);
   for (const Row &row : rows)
     if (row.callee == name)
       return row.call;
   return {llvm::is_contained(completeHeaders, call.getHeader()) ? CallKind::Unknown : CallKind::Other};
 }
+
+bool inlay::mayBeEarly(cuda::CallOp call) {
+  static constexpr llvm::StringLiteral headers[] = {"all_gather.h", "peer_rows.h", "peers.h"};
+  static constexpr llvm::StringLiteral early[] = {"arrive", "begin_round", "clear_previous", "is_complete",
+                                                  "receive_pushed"};
+  return !llvm::is_contained(headers, call.getHeader()) || llvm::is_contained(early, functionOf(call));
+}
+
+bool inlay::readsPastL1(cuda::CallOp call) { return functionOf(call) == "load_vector_l2_only"; }
 
 std::optional<int64_t> inlay::templateNumber(cuda::CallOp call) {
   int64_t number;

@@ -49,6 +49,13 @@ struct AsyncCall {
 
 AsyncCall asyncCallOf(cuda::CallOp call);
 
+/// Whether a function may run before earlier launches have ended, as far as its name says. Of those of peers.h, some do
+/// not: what they send or end belongs to a round in which the launch before may still push.
+bool mayBeEarly(cuda::CallOp call);
+/// Whether it reads device memory past the cache of the multiprocessor, which may have older words until a kernel waits
+/// for earlier launches.
+bool readsPastL1(cuda::CallOp call);
+
 /// The number at the start of the callee's template arguments, for example 2 in cp_async_wait<2>.
 std::optional<int64_t> templateNumber(cuda::CallOp call);
 } // namespace inlay

@@ -126,14 +126,27 @@ void AsyncFlow::releaseOldest(Operation *op, Value barrier) {
   }
 }
 
+/// What is wrong with a read of memory of this provenance before cuda.depend; empty if nothing is.
+static StringRef earlyReadError(Operation *op, cuda::Provenance provenance) {
+  if (cuda::isReadableEarly(provenance))
+    return "";
+  auto call = dyn_cast<cuda::CallOp>(op);
+  if (!call || !call.getEarly())
+    return "before cuda.depend";
+  if (provenance == cuda::Provenance::Pushed)
+    return "before cuda.depend, while the launch before may still write it";
+  if (provenance != cuda::Provenance::Peer && !readsPastL1(call))
+    return "before cuda.depend through the L1 cache, which may have older words; expected load_vector_l2_only";
+  return "";
+}
+
 void AsyncFlow::read(Operation *op, Value pointer, Value index, bool byAsyncProxy) {
   void *base = kernel.baseOf(pointer);
-  auto call = dyn_cast<cuda::CallOp>(op);
-  bool isEarly = call && call.getEarly();
-  if (std::optional<cuda::Provenance> provenance = provenanceOf(op, pointer); provenance && !isEarly)
-    if (!cuda::isReadableEarly(*provenance) && !state.waited.count(kDependency))
-      kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) + " (" + cuda::stringifyProvenance(*provenance) +
-                            ") before cuda.depend");
+  if (std::optional<cuda::Provenance> provenance = provenanceOf(op, pointer);
+      provenance && !state.waited.count(kDependency))
+    if (StringRef error = earlyReadError(op, *provenance); !error.empty())
+      kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) + " (" + cuda::stringifyProvenance(*provenance) + ") " +
+                            error);
   auto type = dyn_cast<cuda::PtrType>(pointer.getType());
   if (!type || type.getSpace() != cuda::Space::Shared)
     return;

@@ -88,8 +88,27 @@ void AsyncKernel::report(Operation *op, const llvm::Twine &message) {
       << cuda::describe(kernel) << ": " << (call ? call.getCallee() : op->getName().getStringRef()) << " " << message;
 }
 
+/// Checks which calls are early. The launch before a kernel may still run only where it pushes the rows that the kernel
+/// receives.
+static void verifyEarlyCalls(AsyncKernel &kernel) {
+  cuda::KernelOp op = kernel.kernel;
+  bool isPushedTo = llvm::any_of(llvm::seq(op.getNumArguments()), [&](unsigned i) {
+    auto provenance = op.getArgAttrOfType<cuda::ProvenanceAttr>(i, cuda::kProvenanceAttr);
+    return provenance && provenance.getValue() == cuda::Provenance::Pushed;
+  });
+  op.walk([&](cuda::CallOp call) {
+    if (call.getEarly() && !isPushedTo)
+      kernel.report(call, "is early in a kernel that no launch pushes rows to; expected an argument of provenance "
+                          "pushed, or cuda.depend first");
+    else if (call.getEarly() && !mayBeEarly(call))
+      kernel.report(call, "is early; of the exchange, expected begin_round, arrive, clear_previous, receive_pushed or "
+                          "is_complete");
+  });
+}
+
 void VerifyAsyncPass::runOnOperation() {
   AsyncKernel kernel(getOperation());
+  verifyEarlyCalls(kernel);
   verifyBarriers(kernel);
   verifyFlow(kernel);
   if (kernel.hasFailed)

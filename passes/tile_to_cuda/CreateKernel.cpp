@@ -63,6 +63,7 @@ FailureOr<cuda::KernelOp> inlay::createKernel(tile::ProgramOp program, OpBuilder
           builder.getNamedAttr(cuda::kProvenanceAttr, cuda::ProvenanceAttr::get(context, *provenance)));
     attributes.push_back(builder.getDictionaryAttr(ofArgument));
   };
+  tile::ReceiveSumOp sum = tile::ReceiveSumOp::of(program);
   for (auto [i, type] : llvm::enumerate(program.getArgumentTypes())) {
     auto view = cast<tile::ViewType>(type);
     bool isReadonly =
@@ -72,8 +73,9 @@ FailureOr<cuda::KernelOp> inlay::createKernel(tile::ProgramOp program, OpBuilder
     types.push_back(cuda::PtrType::get(context, element, isReadonly ? cuda::Space::Readonly : cuda::Space::Global));
     auto given = program.getArgAttrOfType<StringAttr>(i, "tile.name");
     StringRef provenance = tile::stringifyProvenance(view.getProvenance());
+    bool isPushed = sum && sum.getEarly() && sum.getView() == program.getArgument(i);
     name(given ? given.getValue().str() : (provenance + std::to_string(i)).str(),
-         cuda::symbolizeProvenance(provenance));
+         isPushed ? cuda::Provenance::Pushed : cuda::symbolizeProvenance(provenance));
   }
   for (unsigned i = 0; i < maps; ++i) {
     types.push_back(cuda::OpaqueType::get(context, "CUtensorMap"));
@@ -81,7 +83,7 @@ FailureOr<cuda::KernelOp> inlay::createKernel(tile::ProgramOp program, OpBuilder
   }
   types.push_back(cuda::OpaqueType::get(context, cuda::kStepSizes));
   name("sizes");
-  if (tile::CollectiveOp::of(program) || tile::ReceiveSumOp::of(program) || tile::StoreOp::pushOf(program)) {
+  if (tile::CollectiveOp::of(program) || sum || tile::StoreOp::pushOf(program)) {
     types.push_back(cuda::PtrType::get(context, cuda::OpaqueType::get(context, "PeerTable"), cuda::Space::Global));
     name("peers", cuda::Provenance::Peer);
   }

@@ -23,7 +23,8 @@ cuda.kernel @early_write(%y: !cuda.ptr<f32, global> {cuda.name = "y", cuda.prove
 // -----
 
 // Calls that are not early, and a store by one that is.
-cuda.kernel @early_calls(%x: !cuda.ptr<f32, global> {cuda.name = "x", cuda.provenance = #cuda.provenance<state>},
+cuda.kernel @early_calls(%rows: !cuda.ptr<f32, global> {cuda.name = "rows", cuda.provenance = #cuda.provenance<pushed>},
+                         %x: !cuda.ptr<f32, global> {cuda.name = "x", cuda.provenance = #cuda.provenance<state>},
                          %peers: !cuda.ptr<!cuda.opaque<"PeerTable">, global> {cuda.name = "peers", cuda.provenance = #cuda.provenance<peer>})
     attributes {threads = 128 : i64} {
   %c0 = arith.constant 0 : index
@@ -36,6 +37,54 @@ cuda.kernel @early_calls(%x: !cuda.ptr<f32, global> {cuda.name = "x", cuda.prove
   cuda.call "load_vector<4>" from "tile.h"(%to, %x, %true) : (!cuda.ptr<f32, local>, !cuda.ptr<f32, global>, i1) -> ()
   // expected-error @+1 {{store_vector<4> writes x before cuda.depend}}
   cuda.call "store_vector<4>" from "tile.h"(%x, %to, %true) {early} : (!cuda.ptr<f32, global>, !cuda.ptr<f32, local>, i1) -> ()
+  cuda.depend
+}
+
+// -----
+
+// Early loads of the rows that the launch before stores, and of others through the L1 cache.
+cuda.kernel @early_loads(%rows: !cuda.ptr<f32, global> {cuda.name = "rows", cuda.provenance = #cuda.provenance<pushed>},
+                         %x: !cuda.ptr<f32, global> {cuda.name = "x", cuda.provenance = #cuda.provenance<state>})
+    attributes {threads = 128 : i64} {
+  %c0 = arith.constant 0 : index
+  %true = arith.constant true
+  %a = cuda.local : !cuda.local<4xf32>
+  %to = cuda.address %a[%c0] : !cuda.local<4xf32> -> !cuda.ptr<f32, local>
+  // expected-error @+1 {{early_loads: load_vector_l2_only<4> reads rows (pushed) before cuda.depend, while the launch before may still write it}}
+  cuda.call "load_vector_l2_only<4>" from "tile.h"(%to, %rows, %true) {early} : (!cuda.ptr<f32, local>, !cuda.ptr<f32, global>, i1) -> ()
+  // expected-error @+1 {{early_loads: load_vector<4> reads x (state) before cuda.depend through the L1 cache, which may have older words; expected load_vector_l2_only}}
+  cuda.call "load_vector<4>" from "tile.h"(%to, %x, %true) {early} : (!cuda.ptr<f32, local>, !cuda.ptr<f32, global>, i1) -> ()
+  cuda.depend
+}
+
+// -----
+
+// No launch pushes rows to this kernel, so any launch may run before its wait.
+cuda.kernel @early_alone(%x: !cuda.ptr<f32, global> {cuda.name = "x", cuda.provenance = #cuda.provenance<state>}) attributes {threads = 128 : i64} {
+  %c0 = arith.constant 0 : index
+  %true = arith.constant true
+  %a = cuda.local : !cuda.local<4xf32>
+  %to = cuda.address %a[%c0] : !cuda.local<4xf32> -> !cuda.ptr<f32, local>
+  // expected-error @+1 {{early_alone: load_vector_l2_only<4> is early in a kernel that no launch pushes rows to; expected an argument of provenance pushed, or cuda.depend first}}
+  cuda.call "load_vector_l2_only<4>" from "tile.h"(%to, %x, %true) {early} : (!cuda.ptr<f32, local>, !cuda.ptr<f32, global>, i1) -> ()
+  cuda.depend
+}
+
+// -----
+
+// A round that ends early, and rows that are pushed in it, while the launch before may still push into it.
+cuda.kernel @early_round(%rows: !cuda.ptr<f32, global> {cuda.name = "rows", cuda.provenance = #cuda.provenance<pushed>},
+                         %peers: !cuda.ptr<!cuda.opaque<"PeerTable">, global> {cuda.name = "peers", cuda.provenance = #cuda.provenance<peer>}, %bytes: i64)
+    attributes {threads = 128 : i64} {
+  %c0 = arith.constant 0 : index
+  %true = arith.constant true
+  %a = cuda.local : !cuda.local<4xf32>
+  %own = cuda.address %a[%c0] : !cuda.local<4xf32> -> !cuda.ptr<f32, local>
+  %round = cuda.call "begin_round<2>" from "peers.h"(%peers) {early} : (!cuda.ptr<!cuda.opaque<"PeerTable">, global>) -> !cuda.opaque<"Round<2>">
+  // expected-error @+1 {{early_round: push_piece is early; of the exchange, expected begin_round, arrive, clear_previous, receive_pushed or is_complete}}
+  cuda.call "push_piece" from "peers.h"(%round, %own, %bytes, %bytes, %true) {early} : (!cuda.opaque<"Round<2>">, !cuda.ptr<f32, local>, i64, i64, i1) -> ()
+  // expected-error @+1 {{early_round: end_round is early; of the exchange, expected begin_round, arrive, clear_previous, receive_pushed or is_complete}}
+  cuda.call "end_round" from "peers.h"(%peers, %bytes) {early} : (!cuda.ptr<!cuda.opaque<"PeerTable">, global>, i64) -> ()
   cuda.depend
 }
 

@@ -226,8 +226,9 @@ cuda.kernel @writing_roles() attributes {threads = 256 : i64} {
   }
 }
 
-// A call that is early reads what the launch before the kernel does not write.
-cuda.kernel @early_calls(%x: !cuda.ptr<f32, global> {cuda.provenance = #cuda.provenance<state>},
+// A call that is early reads what the launch before the kernel does not write, past the L1 cache.
+cuda.kernel @early_calls(%rows: !cuda.ptr<f32, global> {cuda.provenance = #cuda.provenance<pushed>},
+                         %x: !cuda.ptr<f32, global> {cuda.provenance = #cuda.provenance<state>},
                          %peers: !cuda.ptr<!cuda.opaque<"PeerTable">, global> {cuda.provenance = #cuda.provenance<peer>})
     attributes {threads = 128 : i64} {
   %c0 = arith.constant 0 : index
@@ -235,8 +236,9 @@ cuda.kernel @early_calls(%x: !cuda.ptr<f32, global> {cuda.provenance = #cuda.pro
   %a = cuda.local : !cuda.local<4xf32>
   %to = cuda.address %a[%c0] : !cuda.local<4xf32> -> !cuda.ptr<f32, local>
   %round = cuda.call "begin_round<2>" from "peers.h"(%peers) {early} : (!cuda.ptr<!cuda.opaque<"PeerTable">, global>) -> !cuda.opaque<"Round<2>">
-  cuda.call "load_vector<4>" from "tile.h"(%to, %x, %true) {early} : (!cuda.ptr<f32, local>, !cuda.ptr<f32, global>, i1) -> ()
+  cuda.call "load_vector_l2_only<4>" from "tile.h"(%to, %x, %true) {early} : (!cuda.ptr<f32, local>, !cuda.ptr<f32, global>, i1) -> ()
   cuda.depend
+  cuda.call "load_vector<4>" from "tile.h"(%to, %rows, %true) : (!cuda.ptr<f32, local>, !cuda.ptr<f32, global>, i1) -> ()
 }
 
 // A kernel that pushes rows lets the next launch start behind its wait.
