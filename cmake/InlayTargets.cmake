@@ -12,13 +12,18 @@ target_compile_features(inlay_flags INTERFACE cxx_std_20)
 if(INLAY_SANITIZE)
   target_compile_options(inlay_flags INTERFACE -fsanitize=${INLAY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(inlay_flags INTERFACE -fsanitize=${INLAY_SANITIZE})
+  if(INLAY_SANITIZE MATCHES "fuzzer-no-link")
+    # Coverage guides fuzzers only. Options of inlay_flags follow those of a target, so a target cannot turn it off itself.
+    target_compile_options(inlay_flags INTERFACE $<$<BOOL:$<TARGET_PROPERTY:INLAY_WITHOUT_COVERAGE>>:-fno-sanitize=fuzzer-no-link>)
+  endif()
 endif()
-# Options of GoogleTest programs and of their precompiled header. Test code is compiled without optimization, because it
-# runs briefly and takes long to compile, and without coverage, which guides fuzzers only.
-set(INLAY_TEST_OPTIONS -O0)
-if(INLAY_SANITIZE MATCHES "fuzzer-no-link")
-  list(APPEND INLAY_TEST_OPTIONS -fno-sanitize=fuzzer-no-link)
-endif()
+
+# inlay_test_options(TARGET): options of a GoogleTest program or of the precompiled header of these. Test code is compiled
+# without optimization, because it runs briefly and takes long to compile, and without coverage.
+function(inlay_test_options target)
+  target_compile_options(${target} PRIVATE -O0)
+  set_target_properties(${target} PROPERTIES INLAY_WITHOUT_COVERAGE ON)
+endfunction()
 
 # inlay_separate_sources(file...): sources that are compiled alone in unity builds, because others of their target define
 # the same names in anonymous namespaces. Unity builds instantiate templates once per unit instead of once per file.
@@ -54,7 +59,7 @@ function(inlay_precompile_headers)
   if(INLAY_BUILD_TESTS)
     add_library(inlay_test_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/test_pch.cpp)
     target_link_libraries(inlay_test_pch PRIVATE inlay_flags ${deps} GTest::gtest_main GTest::gmock)
-    target_compile_options(inlay_test_pch PRIVATE ${INLAY_TEST_OPTIONS})
+    inlay_test_options(inlay_test_pch)
     target_precompile_headers(inlay_test_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/test_pch.h)
   endif()
 endfunction()
@@ -112,7 +117,7 @@ function(inlay_test name)
   cmake_parse_arguments(ARG "" "SHARDS" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE inlay_flags ${ARG_DEPS} GTest::gtest_main GTest::gmock)
-  target_compile_options(${name} PRIVATE ${INLAY_TEST_OPTIONS})
+  inlay_test_options(${name})
   target_precompile_headers(${name} REUSE_FROM inlay_test_pch)
   if(NOT ARG_SHARDS)
     add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})

@@ -27,7 +27,8 @@ struct Index3 {
   unsigned x = 0, y = 0, z = 0;
 };
 struct Barrier {
-  int expected = 0, arrived = 0, generation = 0;
+  int expected = 0, arrived = 0;
+  unsigned generation = 0;
 };
 struct Warp {
   Barrier barrier;
@@ -40,13 +41,21 @@ struct Block {
   std::vector<Warp> warps;
   unsigned char *shared = nullptr;
 };
+/// What a fiber waits for: `(*word & mask) != value`. The scheduler evaluates it, because a switch to a fiber and back
+/// takes much longer: its stack and registers are rarely in the first-level cache.
+struct Wait {
+  const unsigned *word;
+  unsigned mask, value;
+};
+static const unsigned anyWord = 0;
+constexpr Wait readyNow = {&anyWord, 0, 1}, never = {&anyWord, 0, 0};
 struct Fiber {
   void *stackPointer = nullptr;
   Index3 thread;
   Block *block = nullptr;
-  bool done = false;
+  Wait *wait = nullptr;
   const char *waitsFor = "";
-  int clusterGeneration = 0;
+  unsigned clusterGeneration = 0;
   std::vector<std::vector<std::function<void()>>> groups;
   std::vector<std::function<void()>> pending;
 };
@@ -88,10 +97,16 @@ static void yield() { emulation_switch(&current->stackPointer, scheduler); }
   fprintf(stderr, "block %u %u %u, thread %u: %s\n", blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, problem);
   abort();
 }
-template <typename Condition> static void waitUntil(const char *what, Condition condition) {
+static void waitUntil(const char *what, Wait condition) {
+  if ((*condition.word & condition.mask) != condition.value)
+    return;
   current->waitsFor = what;
-  while (!condition())
-    yield();
+  *current->wait = condition;
+  yield();
+  *current->wait = readyNow;
+}
+static void waitForNext(const Barrier &barrier, unsigned generation, const char *what) {
+  waitUntil(what, {&barrier.generation, ~0u, generation});
 }
 
 static void countArrival(Barrier &barrier) {
@@ -102,9 +117,9 @@ static void countArrival(Barrier &barrier) {
   }
 }
 static void arrive(Barrier &barrier, const char *what) {
-  int generation = barrier.generation;
+  unsigned generation = barrier.generation;
   countArrival(barrier);
-  waitUntil(what, [&] { return barrier.generation != generation; });
+  waitForNext(barrier, generation, what);
 }
 static void __syncthreads() { arrive(current->block->barrier, "the threads of its block"); }
 static void named_barrier(int id, int threads) {
@@ -305,14 +320,12 @@ template <typename T> static void ldmatrix_x4(int *r, const T *row) { ldmatrix<4
 template <typename T> static void ldmatrix_x4_trans(int *r, const T *row) { ldmatrix<4, true>(r, row); }
 template <typename T> static void ldmatrix_x2(int *r, const T *row) { ldmatrix<2, false>(r, row); }
 template <typename T> static void ldmatrix_x2_trans(int *r, const T *row) { ldmatrix<2, true>(r, row); }
-static bool dependencyEnded;
+static unsigned dependencyEnded; // 0 or 1
 /// Whether the next launch may start only when the launches before this one have ended.
 static bool dependentsAreLate;
 static std::vector<std::pair<LateWrite, std::vector<unsigned char>>> lateContents;
-static void depend() {
-  waitUntil("the launches before it", [] { return dependencyEnded; });
-}
-static void launch_dependents() { dependentsAreLate &= dependencyEnded; }
+static void depend() { waitUntil("the launches before it", {&dependencyEnded, ~0u, 0}); }
+static void launch_dependents() { dependentsAreLate &= dependencyEnded != 0; }
 static int cluster_rank() { return current->block->rank; }
 static void cluster_barrier() { arrive(clusterBarrier, "the threads of its cluster"); }
 static void cluster_leave() { cluster_barrier(); }
@@ -320,9 +333,7 @@ static void cluster_arrive() {
   current->clusterGeneration = clusterBarrier.generation;
   countArrival(clusterBarrier);
 }
-static void cluster_wait() {
-  waitUntil("the threads of its cluster", [] { return clusterBarrier.generation != current->clusterGeneration; });
-}
+static void cluster_wait() { waitForNext(clusterBarrier, current->clusterGeneration, "the threads of its cluster"); }
 template <typename T> static T load_of_block(const T *p, int rank) {
   ptrdiff_t offset = reinterpret_cast<const unsigned char *>(p) - current->block->shared;
   return *reinterpret_cast<const T *>((*cluster)[rank].shared + offset);
@@ -337,7 +348,7 @@ template <int N, typename T> static void load_vector_of_block(T *registers, cons
 static void (*kernelBody)();
 static void enter() {
   kernelBody();
-  current->done = true;
+  *current->wait = never;
   ++progress;
   yield();
   abort();
@@ -394,11 +405,11 @@ static void unblock(const std::vector<std::unique_ptr<Fiber>> &fibers) {
   if (!dependencyEnded) {
     for (const auto &[write, contents] : lateContents)
       memcpy(write.to, contents.data(), contents.size());
-    dependencyEnded = true;
+    dependencyEnded = 1;
     return;
   }
   for (const auto &fiber : fibers)
-    if (!fiber->done)
+    if (fiber->wait->mask != 0)
       fprintf(stderr, "block %u %u %u, thread %u waits for %s\n", fiber->block->index.x, fiber->block->index.y,
               fiber->block->index.z, fiber->thread.x, fiber->waitsFor);
   fprintf(stderr, "the kernel hangs\n");
@@ -415,7 +426,7 @@ static void runCluster(const EmulatedLaunch &launch, Index3 first) {
     lateContents.emplace_back(write, std::vector<unsigned char>(write.to, write.to + write.bytes));
   for (const LateWrite &write : std::span(launch.late, launch.lateCount))
     memset(write.to, 0xff, write.bytes);
-  dependencyEnded = launch.lateCount == 0;
+  dependencyEnded = launch.lateCount == 0 ? 1 : 0;
   for (int rank = 0; rank < launch.cluster; ++rank) {
     Block &block = group[rank];
     block.barrier.expected = launch.threads;
@@ -428,17 +439,21 @@ static void runCluster(const EmulatedLaunch &launch, Index3 first) {
     for (int thread = 0; thread < launch.threads; ++thread)
       fibers.push_back(makeFiber(block, thread, fibers.size()));
   }
-  for (bool running = true; running;) {
-    running = false;
+  std::vector<Wait> waits(fibers.size(), readyNow);
+  for (size_t i = 0; i < fibers.size(); ++i)
+    fibers[i]->wait = &waits[i];
+  // Plain pointers, because most kernels are compiled without optimization.
+  const Wait *begin = waits.data(), *end = begin + waits.size();
+  for (size_t ended = 0; ended < fibers.size();) {
     unsigned long long before = progress;
-    for (auto &fiber : fibers) {
-      if (fiber->done)
+    for (const Wait *wait = begin; wait != end; ++wait) {
+      if ((*wait->word & wait->mask) == wait->value)
         continue;
-      running = true;
-      current = fiber.get();
-      emulation_switch(&scheduler, fiber->stackPointer);
+      current = fibers[wait - begin].get();
+      emulation_switch(&scheduler, current->stackPointer);
+      ended += wait->mask == 0 && wait->value == never.value;
     }
-    if (running && progress == before)
+    if (ended < fibers.size() && progress == before)
       unblock(fibers);
   }
   if (!dependencyEnded) { // the cluster did not wait for earlier launches

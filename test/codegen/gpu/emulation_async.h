@@ -49,7 +49,12 @@ template <typename T> static T *inBlock(T *p, int rank) {
   return reinterpret_cast<T *>((*cluster)[rank].shared + offset);
 }
 static void mbarrier_wait(mbarrier *bar, int parity) {
-  waitUntil("an mbarrier", [&] { return stateOf(bar).phase != static_cast<unsigned>(parity); });
+  if (stateOf(bar).phase != static_cast<unsigned>(parity))
+    return;
+  // The phase is the upper bit of the second half.
+  waitUntil("an mbarrier",
+            {reinterpret_cast<const unsigned *>(bar) + 1, 1u << 31, static_cast<unsigned>(parity) << 31});
+  stateOf(bar); // still an mbarrier
 }
 static void complete(mbarrier *bar, int bytes) {
   MbarrierState &state = stateOf(bar);
