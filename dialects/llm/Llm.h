@@ -55,6 +55,10 @@ inline constexpr llvm::StringLiteral kCublasLt = "cublaslt";
 inline constexpr int64_t kNormPart = 64, kNormPartOfSum = 256;
 /// Columns whose squares are summed together.
 int64_t normPartOf(SumOfSquaresOp op);
+
+/// Columns of the widest row that a block of a GPU holds in its registers while it norms it.
+inline constexpr int64_t kHeldColumns = 8192;
+
 /// Checks that `squares` has an f32 for each of equal parts of a row of `rows`.
 mlir::LogicalResult verifySquares(mlir::Operation *op, mlir::Value rows, mlir::Value squares);
 

@@ -276,6 +276,27 @@ private:
       else
         op->emitRemark() << "not fused into " << group.name << ": " << reason;
     }
+    if (reason.empty())
+      growQuantizedNorm(sum, group);
+  }
+
+  /// The norm of the rows that the kernel of `sum` completes, and what quantizes them.
+  void growQuantizedNorm(AllReduceOp sum, Group &group) {
+    for (Operation *op = sum->getNextNode(); op; op = op->getNextNode()) {
+      auto norm = dyn_cast<NormInterface>(op);
+      if (!norm || norm.getGroup() || !reads(op, group) || groupOf.count(op))
+        continue;
+      if (std::string reason =
+              separateNorms ? "the option separate-norms keeps it apart" : normRefusal(norm, group.ops);
+          !reason.empty()) {
+        op->emitRemark() << "not fused into " << group.name << ": " << reason;
+        continue;
+      }
+      Operation *quantize = *norm->user_begin();
+      join(group, norm, "epilogue");
+      join(group, quantize, "epilogue");
+      return;
+    }
   }
 
   static bool isLookup(Operation *op) { return isa<EmbeddingOp, PositionEmbeddingOp>(op); }

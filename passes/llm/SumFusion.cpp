@@ -68,6 +68,17 @@ std::string inlay::llm::pushRefusal(AllReduceOp sum, const OpSet &producer) {
   return "";
 }
 
+std::string inlay::llm::normRefusal(NormInterface norm, const OpSet &sum) {
+  int64_t columns = cast<RankedTensorType>(norm.getInput().getType()).getDimSize(1);
+  if (llvm::any_of(sum, llvm::IsaPred<SumOfSquaresOp>))
+    return "the blocks of its kernel have parts of rows, whose squares another norm takes";
+  if (!norm->hasOneUse() || !isa<QuantizeOp>(*norm->user_begin()))
+    return "other ops than one that quantizes its result read it";
+  if (columns > kHeldColumns)
+    return ("a block holds rows of up to " + Twine(kHeldColumns) + " columns, found " + Twine(columns)).str();
+  return "";
+}
+
 bool inlay::llm::isOfTiles(Operation *op) {
   if (auto squares = dyn_cast<SumOfSquaresOp>(op))
     return normPartOf(squares) == kNormPart || normPartOf(squares) == kNormPartOfSum;

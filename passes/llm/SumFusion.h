@@ -33,6 +33,10 @@ std::string prologueRefusal(NormedSum rows, NormInterface norm, LinearOp product
 /// (llm-push-sums); empty if it does.
 std::string pushRefusal(AllReduceOp sum, const OpSet &producer);
 
+/// Why the kernel of `sum`, a sum over ranks and what follows it, does not norm whole rows and quantize them; empty if
+/// it does. A block then has a row instead of a part of several.
+std::string normRefusal(NormInterface norm, const OpSet &sum);
+
 /// Whether `op` computes a tile from tiles at the same place.
 bool isOfTiles(mlir::Operation *op);
 } // namespace inlay::llm

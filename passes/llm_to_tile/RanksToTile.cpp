@@ -2,7 +2,8 @@
 //
 // A collective is a program of one op. A GPU target compiles a kernel for it, the cpu
 // target leaves it to the runtime. With other ops in its group, a sum over ranks is a tile
-// that they change. The squares of a part of a row are summed by one block.
+// that they change; with a norm and what quantizes its result, it is a row (RowsToTile.cpp).
+// The squares of a part of a row are summed by one block.
 //
 //===----------------------------------------------------------------------===//
 
@@ -101,8 +102,13 @@ static LogicalResult convertSum(GroupOp group, AllReduceOp op, ProgramBuilder &b
 
 LogicalResult inlay::convertCollective(GroupOp group, CollectiveInterface op, ProgramBuilder &b,
                                        tile::ProgramOp &result) {
-  if (auto sum = dyn_cast<AllReduceOp>(*op); sum && !llvm::hasNItems(group.getBody().front().without_terminator(), 1))
-    return convertSum(group, sum, b, result);
+  if (auto sum = dyn_cast<AllReduceOp>(*op); sum && !llvm::hasNItems(group.getBody().front().without_terminator(), 1)) {
+    // A block has whole rows where a norm takes them.
+    bool hasNorm = llvm::any_of(group.getBody().front(), llvm::IsaPred<NormInterface>);
+    if (hasNorm && failed(requireOwnRows(op, op.getInput())))
+      return failure();
+    return hasNorm ? convertRows(group, b, result) : convertSum(group, sum, b, result);
+  }
   if (failed(requireOwnRows(op, op.getInput())) || failed(requireOwnRows(op, group.getResult(0))))
     return failure();
   Value input = b.activation(op.getInput(), Provenance::Activation);

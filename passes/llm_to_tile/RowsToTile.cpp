@@ -1,8 +1,8 @@
 //===- RowsToTile.cpp - groups that work on rows alone ---------------------===//
 //
-// One block is one row: rows that are looked up or gathered, elementwise ops on them,
-// at most one norm of the whole row, elementwise ops on its result, and at most one op
-// that quantizes the row, as a whole or in groups of columns.
+// One block is one row: rows that are looked up, gathered or summed over ranks,
+// elementwise ops on them, at most one norm of the whole row, elementwise ops on its
+// result, and at most one op that quantizes the row, as a whole or in groups of columns.
 //
 //===----------------------------------------------------------------------===//
 
@@ -33,11 +33,13 @@ private:
   YieldOp yield;
   NormInterface norm;  // null if the group has none
   QuantizeOp quantize; // the same
+  AllReduceOp sum;     // the same: what the row is summed by
   int64_t columns = 0, step = 0;
   tile::Extent extent = tile::Extent::Tokens;
   Value row;
   Value token, position, gathered; // the row's token, position and row of the input, where the group reads by them
   Value mean, inverse;             // of the row that is normed: null where it is not subtracted, and 1/rms
+  Value normWeight, normBias;      // loaded before other ranks are waited for; null where there is no sum
   Value scale, perScale;           // of the row that is quantized as a whole, and 1/scale
   bool hasFailed = false;
 
@@ -54,6 +56,10 @@ private:
   bool hasGroups() { return quantize && quantize.getGroupSize() < columns; }
   Value scaleOf(Value largest);
   Value reduceRow(Reduction kind, Value row, Tiles &held, llvm::function_ref<Value(Value)> term);
+  LogicalResult checkSum();
+  void loadBeforeSum(Tiles &held);
+  Value receive(Value at);
+  Value roundedAsStored(Value value, Value tile);
   void emitNorm(Tiles &held);
   void emitScale(Tiles &held);
   void store(Value at, Tiles &tiles);
@@ -76,7 +82,7 @@ LogicalResult RowsConverter::findOps() {
   for (Operation &op : group.getBody().front().without_terminator()) {
     auto found = dyn_cast<NormInterface>(op);
     auto quantizer = dyn_cast<QuantizeOp>(op);
-    bool isRowWise = isa<EmbeddingOp, PositionEmbeddingOp, GatherRowsOp, RmsScaleOp>(op) ||
+    bool isRowWise = isa<EmbeddingOp, PositionEmbeddingOp, GatherRowsOp, RmsScaleOp, AllReduceOp>(op) ||
                      op.hasTrait<OpTrait::Elementwise>() || (found && !found.getGroup()) || quantizer;
     if (!isRowWise)
       return op.emitError() << "is no row-wise op that this compiler knows: expected a lookup of rows, gather_rows, "
@@ -100,16 +106,31 @@ LogicalResult RowsConverter::findOps() {
       norm = found;
     if (quantizer)
       quantize = quantizer;
+    if (auto reduce = dyn_cast<AllReduceOp>(op))
+      sum = reduce;
     columns = cast<RankedTensorType>(op.getResult(0).getType()).getDimSize(1);
   }
-  // With a norm, a block on a GPU holds a row of up to 8192 columns in its registers, so that it waits for memory once.
-  step = columnStep(columns, b.getStep().isCpu(), norm ? 8192 : quantize ? 16384 : 1024);
+  // With a norm, a block on a GPU holds a row in its registers, so that it waits for memory once.
+  step = columnStep(columns, b.getStep().isCpu(), norm ? kHeldColumns : quantize ? 16384 : 1024);
   // A core takes a group at a time, a block of a GPU all groups of its tile together.
   if (hasGroups())
     step = b.getStep().isCpu() ? quantize.getGroupSize() : std::max(step, quantize.getGroupSize());
   if (Placement::of(group.getResult(0)).logitRows)
     extent = tile::Extent::LogitRows;
   return success();
+}
+
+/// A block receives its row once, and holds it.
+LogicalResult RowsConverter::checkSum() {
+  if (!sum)
+    return success();
+  if (b.getStep().isCpu())
+    return sum.emitError() << "is summed in a kernel with what follows it, and runs alone on the target cpu; run "
+                           << "llm-form-groups with the same target";
+  if (!isHeld())
+    return sum.emitError() << "is of rows of " << columns << " columns, expected at most " << step
+                           << " where a norm or a quantizer of whole rows follows in its kernel";
+  return success(exchangeOf(sum, b) != nullptr);
 }
 
 /// Whether `result` is written over `value`, which the group adds to it.
@@ -192,6 +213,7 @@ Value RowsConverter::evaluate(Value value, Value at, Tiles &tiles) {
   Value result =
       llvm::TypeSwitch<Operation *, Value>(value.getDefiningOp())
           .Case([&](NormInterface) { return normed(at, tiles); })
+          .Case([&](AllReduceOp) { return receive(at); })
           .Case([&](QuantizeOp) { return codes(at, tiles); })
           .Case([&](EmbeddingOp embedding) {
             Value x = b.gather(b.weight(embedding.getTableAttr()), token, at, step);
@@ -209,7 +231,7 @@ Value RowsConverter::evaluate(Value value, Value at, Tiles &tiles) {
           })
           .Case([&](AddBiasOp add) {
             Value x = b.toF32(evaluate(add.getInput(), at, tiles));
-            return b.add(x, b.broadcast(loadVector(add.getBiasAttr(), at, step, b), 0, 1));
+            return roundedAsStored(value, b.add(x, b.broadcast(loadVector(add.getBiasAttr(), at, step, b), 0, 1)));
           })
           .Case([&](ScaleColumnsOp scale) {
             Value x = b.toF32(evaluate(scale.getInput(), at, tiles));
@@ -228,7 +250,7 @@ Value RowsConverter::evaluate(Value value, Value at, Tiles &tiles) {
               operands.push_back(b.toF32(evaluate(operand, at, tiles)));
             FailureOr<Value> tile = emitElementwise(op, operands, b);
             hasFailed |= failed(tile);
-            return succeeded(tile) ? *tile : operands.front();
+            return roundedAsStored(value, succeeded(tile) ? *tile : operands.front());
           });
   return tiles[value] = result;
 }
@@ -236,13 +258,13 @@ Value RowsConverter::evaluate(Value value, Value at, Tiles &tiles) {
 /// The normed row at `at`.
 Value RowsConverter::normed(Value at, Tiles &tiles) {
   Value x = b.toF32(evaluate(norm.getInput(), at, tiles));
-  Value weight = loadNormWeight(norm, at, step, b);
+  Value weight = normWeight ? normWeight : loadNormWeight(norm, at, step, b);
   if (weight)
     weight = b.broadcast(weight, 0, 1);
   Value y = b.mul(mean ? b.sub(x, mean) : x, b.broadcast(inverse, 1, step));
   if (weight)
     y = b.mul(y, weight);
-  if (Value bias = loadNormBias(norm, at, step, b))
+  if (Value bias = normBias ? normBias : loadNormBias(norm, at, step, b))
     y = b.add(y, b.broadcast(bias, 0, 1));
   return y;
 }
@@ -322,6 +344,33 @@ Value RowsConverter::reduceRow(Reduction kind, Value value, Tiles &held, llvm::f
   })[0];
 }
 
+/// Loads what is read beside the sum: before the ranks wait for each other.
+void RowsConverter::loadBeforeSum(Tiles &held) {
+  Value first = b.index(0);
+  for (Operation &op : group.getBody().front().without_terminator())
+    for (Value operand : op.getOperands())
+      if (&op != sum && isa<RankedTensorType>(operand.getType()) && isFromOutside(operand))
+        evaluate(operand, first, held);
+  if (norm) {
+    normWeight = loadNormWeight(norm, first, step, b);
+    normBias = loadNormBias(norm, first, step, b);
+  }
+}
+
+/// The row that is summed over ranks.
+Value RowsConverter::receive(Value at) {
+  Type element = cast<RankedTensorType>(sum.getType()).getElementType();
+  return tile::ReceiveSumOp::create(b, b.tileType({1, step}, element), input(sum.getInput()), ValueRange{row, at},
+                                    exchangeOf(sum, b), sum.getPushed());
+}
+
+/// `tile`, the sum of ranks after `value`, with the bits that it has where the norm reads it from memory.
+Value RowsConverter::roundedAsStored(Value value, Value tile) {
+  Type element = cast<RankedTensorType>(value.getType()).getElementType();
+  bool isStored = llvm::is_contained(yield.getOperands(), value);
+  return sum && isStored ? b.toF32(b.toType(tile, element)) : tile;
+}
+
 void RowsConverter::emitNorm(Tiles &held) {
   if (norm.subtractsMean()) {
     Value sum = reduceRow(Reduction::Add, norm.getInput(), held, [](Value x) { return x; });
@@ -363,8 +412,12 @@ void RowsConverter::emitScale(Tiles &held) {
 FailureOr<tile::ProgramOp> RowsConverter::run() {
   if (failed(findOps()))
     return failure();
+  if (failed(checkSum()))
+    return failure();
   declareViews();
   Tiles held;
+  if (sum)
+    loadBeforeSum(held);
   if (norm)
     emitNorm(held);
   if (quantize && !hasGroups())

@@ -117,6 +117,17 @@ LogicalResult GenericLowering::receiveSum(tile::ReceiveSumOp op) {
   return success();
 }
 
+/// The op at which threads come to the first store that pushes: the one of the innermost block that has all of them. A
+/// product with two tiles of sums stores each in a loop of its own.
+static Operation *firstOfPushes(tile::StoreOp first, tile::ProgramOp program) {
+  Block *block = first->getBlock();
+  program.walk([&](tile::StoreOp store) {
+    while (store.getExchange() && !block->findAncestorOpInBlock(*store))
+      block = block->getParentOp()->getBlock();
+  });
+  return block->findAncestorOpInBlock(*first);
+}
+
 /// Where threads read the table of a kernel that pushes, not before earlier launches have ended: in the roles of warps
 /// that multiply and then push, at their start; otherwise behind the loops that compute the tile, so that it is on its
 /// way while the tile's parts are added. Null if nothing is pushed.
@@ -125,7 +136,7 @@ Operation *GenericLowering::placeOfPushes() {
     return nullptr;
   Operation *op = program.getBody().front().findAncestorOpInBlock(*push.getOperation());
   if (op->walk([](tile::DependOp) { return WalkResult::interrupt(); }).wasInterrupted())
-    return push;
+    return firstOfPushes(push, program);
   auto warps = dyn_cast<tile::ForWarpsOp>(op);
   auto roles = op->getBlock()->getOps<tile::WarpRolesOp>();
   if (warps && !roles.empty() && warps.getCount() == (*roles.begin()).getConsumers())

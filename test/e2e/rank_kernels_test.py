@@ -69,5 +69,20 @@ def test(t: tools.Tools, fixtures: pathlib.Path) -> None:
     t.checked("compile-model", model, "-o", t.scratch / "codes", "--dummy-weights", "--target", "sm_90a", "--dtype", "bfloat16", "-tp", 8,
               "--quantization", "int4", "--max-num-seqs", 16, "--max-num-batched-tokens", 16, "-q")
 
+    # Codes by codes: the kernel of a sum norms the new rows and quantizes them, except for the last one, whose rows are gathered. Products
+    # of more than 128 rows have two tiles of sums, each of which is pushed.
+    t.checked("compile-model", model, "-o", bundle, "--overwrite", "--dummy-weights", "--target", "sm_90a", "--dtype", "bfloat16", "-tp", 2,
+              "--quantization", "fp8", "--max-num-seqs", 16, "--max-num-batched-tokens", 256, "-q")
+    entries = {entry["name"]: [launch["origin"].split(": ") for launch in entry["launches"]]
+               for entry in json.loads(t.checked("inspect-bundle", bundle, "--json"))["targets"][0]["entries"]}
+    sums = {name: [ops for _, ops in launches if "all_reduce" in ops] for name, launches in entries.items()}
+    expected = {name: ["all_reduce add rms_norm quantize" if name in ("decode_16", "mixed") else "all_reduce add", "all_reduce add"] for name in sums}
+    if sums != expected:
+        tools.fail(f"fp8 on 2 ranks: expected sums {expected}, found {sums}")
+    pushes = (bundle / "kernels/sm_90a/mixed_o_proj.cu").read_text()
+    if (pushes.count("begin_pushes<2>("), pushes.count("push_elements<")) != (1, 2):
+        tools.fail(f"fp8 on 2 ranks: expected that mixed_o_proj reads the table once and pushes two tiles, found\n{pushes}")
+    print(f"fp8 on 2 ranks: sums {sums}")
+
 
 tools.main(test)

@@ -21,6 +21,8 @@ FIXTURES = [
     ("gpt2", 1, 2, "a tied head with a copy of the embedding", "--weights=link"),
     ("gemma2", 2, 2, "cache groups whose layers are in different stages"),
     ("olmo2", 2, 2, "rows that a product reads without a norm"),
+    ("../quantized/ct-fp8-dynamic", 2, 1, "fp8 codes, scales of rows"),
+    ("../quantized/fp8-tensor", 2, 2, "fp8 codes, scales of tensors"),
 ]
 
 

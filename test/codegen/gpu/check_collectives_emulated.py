@@ -71,7 +71,10 @@ class EmulatedRanks:
         results = [filled(case.columns, x, others.residual)]
         if case.epilogue == "residual":
             return [copied(x), *results], results
-        results += [filled(case.columns, x), filled(case.columns // case.norm_part(), np.zeros(1, np.uint32))]
+        if case.epilogue == "codes":
+            results += [filled(case.columns, np.zeros(1, np.uint8)), filled(1, np.zeros(1, np.uint32))]
+        else:
+            results += [filled(case.columns, x), filled(case.columns // case.norm_part(), np.zeros(1, np.uint32))]
         return [copied(x), results[0], copied(others.weight), *results[1:]], results
 
     def residual_of(self, arguments):

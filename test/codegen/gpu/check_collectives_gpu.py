@@ -220,7 +220,7 @@ class Step:
                 given = [rank.upload(array) for array in (xs[i], pack_atoms(others.product), others.weight, others.residual)]
                 return [*given, *results], results, [], rank.upload(words)
             residual = [rank.upload(others.residual)] if others else []
-            weight = [rank.upload(others.weight)] if case.epilogue == "norm" else []
+            weight = [rank.upload(others.weight)] if case.epilogue in ("norm", "codes") else []
             return [rank.upload(xs[i]), results[0], *weight, *results[1:]], results, residual, rank.upload(words)
         self.places = ranks.together(place)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 class Case(NamedTuple):
     """One kernel, `step_exchange`: columns of a rank, of a row of the result, and the most rows of a step. `gather_rows`: the most
     that a gather exchanges in a round. `epilogue`: what follows a sum, "residual" or "norm" (a residual, columns scaled by a weight
-    plus 1, and sums of the squares of parts), or "product" (a residual, and a linear layer that takes the norm of the new one).
+    plus 1, and sums of the squares of parts), "codes" (a residual, and codes and scales of the norm of the new rows), or "product" (a residual, and a linear layer that takes the norm of the new one).
     `family`: of the linear layer that computes and pushes the rows, `step_linear`; without one they are given."""
     ranks: int
     columns: int
@@ -74,6 +74,9 @@ SMALL = {
     "norm_8": Case(8, 64, 9, epilogue="norm"),
     # Parts of 256 columns.
     "norm_512": Case(2, 512, 5, epilogue="norm"),
+    # Whole rows, of one column for some threads and of two words for each.
+    "codes_2": Case(2, 192, 40, epilogue="codes"),
+    "codes_4": Case(4, 3088, 5, epilogue="codes"),
 }
 # Pushed by the linear layer: in pieces of each of its families, with parts of tiles at the end.
 SMALL |= {
@@ -83,6 +86,8 @@ SMALL |= {
     "swap_ab_8": Case(8, 72, 20, epilogue="residual", family="swap_ab"),
     "swap_ab_512": Case(2, 512, 20, epilogue="norm", family="swap_ab"),
     "swap_ab_768": Case(6, 768, 7, epilogue="norm", family="swap_ab"),
+    "swap_ab_codes": Case(4, 272, 20, epilogue="codes", family="swap_ab"),
+    "swap_ab_codes_4096": Case(2, 4096, 9, epilogue="codes", family="swap_ab"),
     "generic_3": Case(3, 136, 18, epilogue="residual", family="generic"),
 }
 # Received by the linear layer behind the sum: with warps that have no part of the row, or the end of it, and several
@@ -102,7 +107,8 @@ LARGE = {
     f"{rows}_rows_{epilogue}_{columns}_{ranks}": Case(ranks, columns, rows, one_shot_bytes=(2048 if ranks == 2 else 512) * 1024,
                                                     multiprocessors=132, epilogue=epilogue)
     for ranks in (2, 4) for columns in (4096, 8192)
-    for rows, epilogue in ((1, "residual"), (8, "residual"), (16, "norm"), (32, "norm")) + (((64, "norm"),) if ranks * columns < 32768 else ())
+    for rows, epilogue in ((1, "residual"), (8, "residual")) + tuple(
+        (rows, epilogue) for rows in (16, 32, 64) if rows < 64 or ranks * columns < 32768 for epilogue in ("norm", "codes"))
 } | {
     # Logits of a vocabulary of 128,256: 16 rows fit the 8 MiB of a round.
     f"{rows}_rows_logits_{ranks}": Case(ranks, 128256 // ranks, rows, "f32", gathered=128256, gather_rows=16, multiprocessors=132)
@@ -131,6 +137,11 @@ def module(case):
             body += (f"\n      %scaled = llm.scale_columns %v, @norm {{weight_offset = 1.0 : f64}} : {x}"
                      f"\n      %squares = llm.sum_of_squares %v : ({x}) -> {parts}")
             values, types = "%v, %scaled, %squares", f"{x}, {x}, {parts}"
+        if case.epilogue == "codes":
+            codes, scales = f"tensor<?x{case.columns}xf8E4M3FN>", "tensor<?x1xf32>"
+            body += (f"\n      %n = llm.rms_norm %v, @norm {{eps = 1.0e-05 : f64, weight_offset = 1.0 : f64}} : ({x}) -> {x}"
+                     f"\n      %codes, %scales = llm.quantize f8e4m3 %n {{packing = #llm<packing codes_16x128>}} : {x} -> {codes}, {scales}")
+            values, types = "%v, %codes, %scales", f"{x}, {codes}, {scales}"
         body += f"\n      llm.yield {values} : {types}"
     rows = f"""%x = llm.group "x" family("rows") -> {x} {{
       %v = llm.embedding %ids, @table : (tensor<?xi32>) -> {x}
@@ -139,8 +150,8 @@ def module(case):
     packed = "{packing = #llm<packing atom_8x64>}"
     packing = "" if case.family in ("", "generic") else packed
     is_product = case.epilogue == "product"
-    results = {"norm": ":3", "product": ":2"}.get(case.epilogue, "")
-    returned = {"norm": "#0", "product": "#1"}.get(case.epilogue, "")
+    results = {"norm": ":3", "codes": ":3", "product": ":2"}.get(case.epilogue, "")
+    returned = {"norm": "#0", "codes": "#0", "product": "#1"}.get(case.epilogue, "")
     if case.family:
         given = f"tensor<?x{LINEAR_COLUMNS}x{case.type}>"
         rows = f"""%in = llm.group "x" family("rows") -> {given} {{

@@ -5,7 +5,9 @@ All ranks must have the same bits: sums in float32 in the order of the ranks, ro
 
 from typing import NamedTuple
 
+from check_codes import PIECE
 from check_kernels import from_bf16, np, pack_atoms, to_bf16
+from check_quantized import e4m3
 from collective_cases import LINEAR_COLUMNS, PRODUCT_ROWS
 from peers import POISON
 
@@ -44,7 +46,8 @@ class Others(NamedTuple):
 
 
 def results_of(case, xs, others):
-    """What each rank must have: the bits of its results; sums of squares and products as numbers."""
+    """What each rank must have: the bits of its results; sums of squares, scales and products as numbers; what the nearest codes
+    stand for in float64."""
     total = reference(case, xs)
     if not case.epilogue:
         return [total]
@@ -57,17 +60,35 @@ def results_of(case, xs, others):
             scaled = from_bf16(to_bf16(y * (to_floats(case, others.weight) + np.float32(1))))
             rms = np.sqrt((y.astype(np.float64)**2).mean(axis=1, keepdims=True) + 1e-5)
             return [to_bits(case, y), (scaled.astype(np.float64) @ from_bf16(others.product).T / rms).astype(np.float32)]
+        if case.epilogue == "codes":
+            y = to_floats(case, to_bits(case, y))
+            wide = y.astype(np.float64)
+            normed = wide / np.sqrt((wide**2).mean(axis=1, keepdims=True) + 1e-5) * (to_floats(case, others.weight) + np.float32(1))
+            scales = np.maximum(np.abs(normed).max(axis=1, keepdims=True) / 448, 1 / (448 * 512))
+            return [to_bits(case, y), normed / scales, scales.astype(np.float32)]
         squares = (y.astype(np.float64)**2).reshape(len(y), -1, case.norm_part()).sum(axis=2).astype(np.float32)
         return [to_bits(case, y), to_bits(case, y * (to_floats(case, others.weight) + np.float32(1))), squares]
 
 
 def bits_like(case, wanted):
     """An array in which a kernel leaves a result."""
+    if wanted.dtype == np.float64:
+        return np.zeros(wanted.shape, np.uint8)
     return np.zeros(wanted.shape, np.uint16 if case.epilogue == "product" else wanted.dtype)
 
 
+def count_wrong_codes(found, wanted):
+    """Codes that are not the nearest of `wanted`, whose columns are in the order of 8-bit products."""
+    codes = np.empty_like(found)
+    codes.reshape(len(found), -1, 16)[:, :, PIECE] = found.reshape(len(found), -1, 16)
+    step = 2.0 ** (np.floor(np.log2(np.maximum(np.abs(wanted), 2.0 ** -6))) - 3)
+    return int((~(np.abs(e4m3(codes) - wanted) <= step / 2 + 1e-5 * np.abs(wanted))).sum())
+
+
 def count_wrong(found, wanted):
-    """Elements that are not equal in their bits, or sums and products that are not close."""
+    """Elements that are not equal in their bits, or sums, scales and products that are not close."""
+    if wanted.dtype == np.float64:
+        return count_wrong_codes(found, wanted)
     if wanted.dtype != found.dtype and found.dtype == np.uint16:
         return int((~np.isclose(from_bf16(found), wanted, rtol=1e-2, atol=1e-3 * np.abs(wanted).max())).sum())
     if wanted.dtype == np.float32:
@@ -77,7 +98,7 @@ def count_wrong(found, wanted):
 
 def random_bits(rng, case, rows):
     """Numbers of different sizes, zeros of both signs, pairs of -0.0 and the float with their bits."""
-    most = {"norm": 4, "product": 1}.get(case.epilogue, 20)  # whose squares are numbers
+    most = {"norm": 4, "codes": 1, "product": 1}.get(case.epilogue, 20)  # whose squares are numbers
     x = (rng.standard_normal((rows, case.columns)) * 10.0 ** rng.integers(-most, most, (rows, case.columns))).astype(np.float32)
     x[rng.random(x.shape) < 0.1] = 0.0
     x[rng.random(x.shape) < 0.2] *= -0.0

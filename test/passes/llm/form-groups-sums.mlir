@@ -126,3 +126,47 @@ func.func @parts_of_64(%a: tensor<?x128xbf16>, %r: tensor<?x192xbf16>) -> (tenso
   return %x, %y : tensor<?x192xbf16>, tensor<?x64xbf16>
 }
 }
+
+// -----
+
+// What quantizes the norm of the new rows joins, too. A block has a whole row then, of up to 8192 columns. A norm that other ops
+// read stays apart.
+// REMARKS: loc("codes_norm"): fused into codes_sum as epilogue
+// REMARKS: loc("codes_quantize"): fused into codes_sum as epilogue
+// REMARKS: loc("read_norm"): not fused into read_sum: other ops than one that quantizes its result read it
+// REMARKS: loc("wide_norm"): not fused into wide_sum: a block holds rows of up to 8192 columns, found 16384
+// CHECK-LABEL: func.func @codes
+// CHECK: llm.group "codes_sum" family("collective") -> tensor<?x128xbf16>, tensor<?x128xf8E4M3FN>, tensor<?x1xf32> {
+// CHECK-NEXT: llm.all_reduce
+// CHECK-NEXT: llm.add
+// CHECK-NEXT: llm.rms_norm
+// CHECK-NEXT: llm.quantize
+// CHECK-NEXT: llm.yield
+// CHECK: llm.group "read_sum" family("collective") -> tensor<?x128xbf16> {
+// CHECK: llm.group "wide_sum" family("collective") -> tensor<?x16384xbf16> {
+// APART-LABEL: func.func @codes
+// APART: llm.group "codes_sum" family("collective") -> tensor<?x128xbf16> {
+// APART-NEXT: llm.all_reduce
+// APART-NEXT: llm.yield
+module attributes {llm.ranks = 2 : i64} {
+llm.weight @norm : tensor<128xbf16> from ["norm"]
+llm.weight @wide_norm : tensor<16384xbf16> from ["wide_norm"]
+func.func @codes(%p: tensor<?x128xbf16>, %r: tensor<?x128xbf16>, %w: tensor<?x16384xbf16>)
+    -> (tensor<?x128xf8E4M3FN>, tensor<?x1xf32>, tensor<?x128xf8E4M3FN>, tensor<?x1xf32>, tensor<?x128xbf16>, tensor<?x16384xf8E4M3FN>, tensor<?x1xf32>,
+        tensor<?x128xbf16>, tensor<?x16384xbf16>) {
+  %s = llm.all_reduce %p : tensor<?x128xbf16> loc("codes_sum")
+  %x = llm.add %r, %s : tensor<?x128xbf16> loc("codes_residual")
+  %n = llm.rms_norm %x, @norm {eps = 1.0e-5 : f64} : (tensor<?x128xbf16>) -> tensor<?x128xbf16> loc("codes_norm")
+  %c, %cs = llm.quantize f8e4m3 %n : tensor<?x128xbf16> -> tensor<?x128xf8E4M3FN>, tensor<?x1xf32> loc("codes_quantize")
+  %s1 = llm.all_reduce %x : tensor<?x128xbf16> loc("read_sum")
+  %x1 = llm.add %x, %s1 : tensor<?x128xbf16> loc("read_residual")
+  %n1 = llm.rms_norm %x1, @norm {eps = 1.0e-5 : f64} : (tensor<?x128xbf16>) -> tensor<?x128xbf16> loc("read_norm")
+  %c1, %cs1 = llm.quantize f8e4m3 %n1 : tensor<?x128xbf16> -> tensor<?x128xf8E4M3FN>, tensor<?x1xf32> loc("read_quantize")
+  %s2 = llm.all_reduce %w : tensor<?x16384xbf16> loc("wide_sum")
+  %x2 = llm.add %w, %s2 : tensor<?x16384xbf16> loc("wide_residual")
+  %n2 = llm.rms_norm %x2, @wide_norm {eps = 1.0e-5 : f64} : (tensor<?x16384xbf16>) -> tensor<?x16384xbf16> loc("wide_norm")
+  %c2, %cs2 = llm.quantize f8e4m3 %n2 : tensor<?x16384xbf16> -> tensor<?x16384xf8E4M3FN>, tensor<?x1xf32> loc("wide_quantize")
+  return %c, %cs, %c1, %cs1, %n1, %c2, %cs2, %x1, %x2 : tensor<?x128xf8E4M3FN>, tensor<?x1xf32>, tensor<?x128xf8E4M3FN>, tensor<?x1xf32>,
+      tensor<?x128xbf16>, tensor<?x16384xf8E4M3FN>, tensor<?x1xf32>, tensor<?x128xbf16>, tensor<?x16384xbf16>
+}
+}

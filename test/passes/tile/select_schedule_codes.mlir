@@ -1,4 +1,4 @@
-// RUN: inlay-opt --tile-select-schedule %s | FileCheck %s
+// RUN: inlay-opt --split-input-file --tile-select-schedule %s | FileCheck %s
 // Codes of quantized weights in few rows: tiles have the 16 rows of a unit, and one or two units along K.
 !x = !tile.view<?x4096xbf16, activation, tokens>
 !y = !tile.view<?x4096xf32, output, tokens>
@@ -53,5 +53,37 @@ tile.program @int4(%x: !x, %w: !tile.view<4096x4096xi4, weight> {tile.packing = 
     scf.yield %d : tensor<8x16xf32>
   }
   tile.store %acc, %y[%row, %col] : tensor<8x16xf32>, !y
+}
+}
+
+// -----
+
+// Codes by codes, of half of the rows of a gate and up projection: 56 blocks of 256 weight rows would read as many bytes, on fewer
+// than half of the multiprocessors.
+!codes = !tile.view<?x4096xf8E4M3FN, activation, tokens>
+!weights = !tile.view<14336x4096xf8E4M3FN, weight>
+!sums = !tile.view<?x14336xf32, output, tokens>
+module attributes {tile.target = #tile.target<sm_90a, multiprocessors = 132, shared_bytes = 233472, reserved_shared_bytes = 1024, block_shared_bytes = 232448>} {
+// CHECK: tile.program @codes
+// CHECK-SAME: schedule #tile.swap_ab<tile_rows = 16, tile_columns = 64, tile_k = 128, consumers = 1, split = 1, slots = 2, stages = 8, shared_bytes = 115712>
+tile.program @codes(%x: !codes {tile.packing = "codes_16"}, %w: !weights {tile.packing = "codes_16x128"}, %y: !sums)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (112, s0 ceildiv 16)> schedule #tile.family<swap_ab> {
+  %n = tile.program_id 0
+  %m = tile.program_id 1
+  %c0 = arith.constant 0 : index
+  %c16 = arith.constant 16 : index
+  %c128 = arith.constant 128 : index
+  %c4096 = arith.constant 4096 : index
+  %col = arith.muli %n, %c128 : index
+  %row = arith.muli %m, %c16 : index
+  %zero = arith.constant dense<0.0> : tensor<16x128xf32>
+  %acc = scf.for %k = %c0 to %c4096 step %c128 iter_args(%a = %zero) -> (tensor<16x128xf32>) {
+    %xt = tile.load %x[%row, %k] : !codes -> tensor<16x128xf8E4M3FN>
+    %wt = tile.load %w[%col, %k] : !weights -> tensor<128x128xf8E4M3FN>
+    %d = tile.dot %xt, %wt, %zero transpose_rhs : tensor<16x128xf8E4M3FN>, tensor<128x128xf8E4M3FN>, tensor<16x128xf32>
+    %next = arith.addf %a, %d : tensor<16x128xf32>
+    scf.yield %next : tensor<16x128xf32>
+  }
+  tile.store %acc, %y[%row, %col] : tensor<16x128xf32>, !sums
 }
 }
