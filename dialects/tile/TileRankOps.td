@@ -80,8 +80,9 @@ def Tile_ReceiveSumOp : TileOp<"receive_sum", [MemoryEffects<[MemRead, MemWrite]
 
     With `early` as well, the sum is received before the launch that pushes has ended: ahead of `griddepcontrol.wait`. So no
     launch at all may stand between the two, and the one that pushes must not write what the program loads. The view is
-    not read, and the op stands at the top level of its program. Without `early`, the op waits for earlier launches and
-    reads this rank's rows from the view. `llm-push-sums` decides which sums are early.
+    not read, and the op stands at the top level of its program. A pushed sum that stands elsewhere, in front of a product, is
+    not early: it waits for earlier launches and reads this rank's rows from the view. `llm-push-sums` decides which sums are
+    early.
 
     Where ranks do not reach each other's memory, a communicator sums the rows in place, and the epilogue of the program
     follows: the same program with a `tile.load` instead of this op. So the view is the first argument.

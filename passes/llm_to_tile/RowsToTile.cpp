@@ -361,7 +361,7 @@ void RowsConverter::loadBeforeSum(Tiles &held) {
 Value RowsConverter::receive(Value at) {
   Type element = cast<RankedTensorType>(sum.getType()).getElementType();
   return tile::ReceiveSumOp::create(b, b.tileType({1, step}, element), input(sum.getInput()), ValueRange{row, at},
-                                    exchangeOf(sum, b), sum.getPushed());
+                                    exchangeOf(sum, b), sum.getPushed(), sum.getEarly());
 }
 
 /// `tile`, the sum of ranks after `value`, with the bits that it has where the norm reads it from memory.

@@ -370,6 +370,15 @@ tile.program @early_push(%x: !tile.view<?x8xf32, activation, tokens>)
 
 // -----
 
+tile.program @late_push(%x: !tile.view<?x8xf32, activation, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  // expected-error @+1 {{is pushed and not early at the top level of its program; expected early (llm-push-sums), or the work of warps}}
+  %s = tile.receive_sum %x[%c0, %c0] through <ranks = 2, rows = 4> pushed : !tile.view<?x8xf32, activation, tokens> -> tensor<4x8xf32>
+}
+
+// -----
+
 tile.program @early_in_a_loop(%x: !tile.view<?x8xf32, activation, tokens>)
     grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
   %c0 = arith.constant 0 : index

@@ -57,24 +57,3 @@ tile.program @received(%x: !x, %r: !r, %other: !r) grid affine_map<()[s0, s1, s2
   %new = arith.addf %a, %more : tensor<4x64xbf16>
   tile.store %new, %r[%row, %c0] : tensor<4x64xbf16>, !r
 }
-
-// A sum that is not early begins the round behind the wait, and reads this rank's rows where the first kernel has stored them.
-// CHECK-LABEL: late(bfloat16 *activation0, bfloat16 *output1, StepSizes sizes, PeerTable *peers)
-// CHECK: [[OWN:[a-z0-9]+]] = activation0 +
-// CHECK: depend();
-// CHECK-NEXT: load_vector<8>(&loaded[0], [[OWN]],
-// CHECK-NEXT: {{.*}}begin_round<4>(peers)
-// CHECK-NOT: push
-// CHECK: arrive(round);
-// CHECK-NEXT: clear_previous(round);
-// CHECK: receive_piece(round, &sum[0], &loaded[0], slot * 128ll, {{.*}} < sizes.v[0]);
-// CHECK: store_vector<8>(
-// CHECK-NEXT: end_round(round, peers, {{.*}} * 4ll);
-tile.program @late(%x: !x, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (s0 ceildiv 4)> {
-  %i = tile.program_id 0
-  %c4 = arith.constant 4 : index
-  %c0 = arith.constant 0 : index
-  %row = arith.muli %i, %c4 : index
-  %sum = tile.receive_sum %x[%row, %c0] through <ranks = 4, rows = 8> pushed : !x -> tensor<4x64xbf16>
-  tile.store %sum, %y[%row, %c0] : tensor<4x64xbf16>, !y
-}
