@@ -87,7 +87,7 @@ SMALL |= {
     "swap_ab_512": Case(2, 512, 20, epilogue="norm", family="swap_ab"),
     "swap_ab_768": Case(6, 768, 7, epilogue="norm", family="swap_ab"),
     "swap_ab_codes": Case(4, 272, 20, epilogue="codes", family="swap_ab"),
-    "swap_ab_codes_4096": Case(2, 4096, 9, epilogue="codes", family="swap_ab"),
+    "swap_ab_codes_2064": Case(2, 2064, 3, epilogue="codes", family="swap_ab"),
     "generic_3": Case(3, 136, 18, epilogue="residual", family="generic"),
 }
 # Received by the linear layer behind the sum: with warps that have no part of the row, or the end of it, and several
