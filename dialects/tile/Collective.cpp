@@ -143,8 +143,9 @@ LogicalResult ReceiveSumOp::verify() {
         "pushes its tile in a loop or a branch; expected a receive_sum that is pushed, or the top level of "
         "its program");
   if (getPushed() && !getEarly() && (*this)->getParentOp() == program)
-    return emitOpError("is pushed and not early at the top level of its program; expected early (llm-push-sums), or the "
-                       "work of warps");
+    return emitOpError(
+        "is pushed and not early at the top level of its program; expected early (llm-push-sums), or the "
+        "work of warps");
   if (getEarly()) {
     if (!getPushed())
       return emitOpError("is early and pushes its tile itself; expected a sum that the launch before pushes (pushed)");
