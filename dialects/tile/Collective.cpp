@@ -202,9 +202,9 @@ static MemoryAttr memoryOf(LaunchOp launch, unsigned argument) {
   return cast<MemoryAttr>(launch.getArguments()[argument]);
 }
 
-static bool writes(Operation *op) { return isa<StoreOp, ScatterOp, CollectiveOp>(op); }
+static bool writes(Operation *op) { return isa<StoreOp, ScatterOp>(op); }
 
-/// The most bytes behind `view` in a step of `entry`.
+/// The most bytes behind `view`, which lies in the workspace, in a step of `entry`.
 static int64_t mostBytes(ViewType view, EntryOp entry) {
   std::optional<Extent> extent = view.getExtent();
   int64_t elements = 1;
@@ -230,7 +230,8 @@ LogicalResult inlay::tile::verifyEarlyLaunch(LaunchOp launch, ProgramOp program,
     return success();
   LaunchOp before = launchBefore(launch);
   if (!before)
-    return launch.emitOpError() << "of '" << launch.getProgram() << "' receives a sum early, but is the first launch; "
+    return launch.emitOpError() << "of '" << launch.getProgram()
+                                << "' receives a sum early, but is the first launch of its section; "
                                 << "expected one before it that pushes the rows";
   auto pushing = dyn_cast_or_null<ProgramOp>(symbols.lookupNearestSymbolFrom(before, before.getProgramAttr()));
   if (!pushing || pushing.getNumArguments() != before.getArguments().size())

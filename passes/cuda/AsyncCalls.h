@@ -49,8 +49,8 @@ struct AsyncCall {
 
 AsyncCall asyncCallOf(cuda::CallOp call);
 
-/// Whether a function may run before earlier launches have ended, as far as its name says. Of those of peers.h, some do
-/// not: what they send or end belongs to a round in which the launch before may still push.
+/// Whether a call of this function may be early. Of the headers of the exchange (all_gather.h, peer_rows.h, peers.h),
+/// only functions that neither send nor end a round may be: the launch before may still push in that round.
 bool mayBeEarly(cuda::CallOp call);
 /// Whether it reads device memory past the cache of the multiprocessor, which may have older words until a kernel waits
 /// for earlier launches.

@@ -56,7 +56,7 @@ def VerifyAsyncPass : Pass<"cuda-verify-async", "::inlay::cuda::KernelOp"> {
       kernel implies the end of all earlier ones); or `cuda.launch_dependents` comes before `cuda.depend` in a kernel with
       `late_dependents`. A call with `early` may read before `cuda.depend`, past the L1 cache, and may not write a kernel's
       arguments there. Its kernel has an argument of provenance `pushed`, which it does not read; of the functions of
-      the exchange it may be one that only receives. Whether an access marked `older_kv` really reads older rows is not
+      the exchange it may be one that does not send or end a round. Whether an access marked `older_kv` really reads older rows is not
       checked. That the launch before a kernel with `early` calls leaves their memory alone is checked where launches are
       listed, by the verifier of `tile.launch`.
     - **cp.async**: a buffer is read before a `cp_async_commit`, a `cp_async_wait` that covers the group, and a barrier

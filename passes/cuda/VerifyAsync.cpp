@@ -101,8 +101,8 @@ static void verifyEarlyCalls(AsyncKernel &kernel) {
       kernel.report(call, "is early in a kernel that no launch pushes rows to; expected an argument of provenance "
                           "pushed, or cuda.depend first");
     else if (call.getEarly() && !mayBeEarly(call))
-      kernel.report(call, "is early; of the exchange, expected begin_round, arrive, clear_previous, receive_pushed or "
-                          "is_complete");
+      kernel.report(call, "is early, and sends or ends a round in which the launch before may still push; expected "
+                          "cuda.depend before it");
   });
 }
 

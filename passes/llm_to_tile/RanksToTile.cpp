@@ -70,11 +70,6 @@ static std::pair<int64_t, int64_t> chooseSumTile(GroupOp group, int64_t columns,
 
 /// A sum over ranks, and the ops that follow it.
 static LogicalResult convertSum(GroupOp group, AllReduceOp op, ProgramBuilder &b, tile::ProgramOp &result) {
-  if (b.getStep().isCpu())
-    return group.emitError() << "has ops that follow a sum over ranks, which runs alone on the target cpu; run "
-                             << "llm-form-groups with the same target";
-  if (failed(requireOwnRows(op, op.getInput())))
-    return failure();
   tile::ExchangeAttr exchange = exchangeOf(op, b);
   if (!exchange)
     return failure();
@@ -103,10 +98,13 @@ static LogicalResult convertSum(GroupOp group, AllReduceOp op, ProgramBuilder &b
 LogicalResult inlay::convertCollective(GroupOp group, CollectiveInterface op, ProgramBuilder &b,
                                        tile::ProgramOp &result) {
   if (auto sum = dyn_cast<AllReduceOp>(*op); sum && !llvm::hasNItems(group.getBody().front().without_terminator(), 1)) {
+    if (b.getStep().isCpu())
+      return group.emitError() << "has ops that follow a sum over ranks, which runs alone on the target cpu; run "
+                               << "llm-form-groups with the same target";
+    if (failed(requireOwnRows(op, op.getInput())))
+      return failure();
     // A block has whole rows where a norm takes them.
     bool hasNorm = llvm::any_of(group.getBody().front(), llvm::IsaPred<NormInterface>);
-    if (hasNorm && failed(requireOwnRows(op, op.getInput())))
-      return failure();
     return hasNorm ? convertRows(group, b, result) : convertSum(group, sum, b, result);
   }
   if (failed(requireOwnRows(op, op.getInput())) || failed(requireOwnRows(op, group.getResult(0))))

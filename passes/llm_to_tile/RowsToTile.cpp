@@ -86,11 +86,13 @@ LogicalResult RowsConverter::findOps() {
                      op.hasTrait<OpTrait::Elementwise>() || (found && !found.getGroup()) || quantizer;
     if (!isRowWise)
       return op.emitError() << "is no row-wise op that this compiler knows: expected a lookup of rows, gather_rows, "
-                            << "a norm of whole rows, a quantizer or an elementwise op";
+                            << "a sum over ranks, a norm of whole rows, a quantizer or an elementwise op";
     if (quantizer && quantizer.getGroup() && !llvm::isPowerOf2_64(quantizer.getGroupSize()))
       return op.emitError() << "has groups of " << quantizer.getGroupSize() << " columns, expected a power of two";
     if (quantizer && quantize)
       return op.emitError() << "is the second quantizer in one kernel";
+    if (isa<AllReduceOp>(op) && sum)
+      return op.emitError() << "is the second sum over ranks in one kernel";
     if (found && norm)
       return op.emitError() << "is the second norm of whole rows in one kernel";
     if (auto gather = dyn_cast<GatherRowsOp>(op); gather && !isFromOutside(gather.getInput()))
@@ -124,12 +126,10 @@ LogicalResult RowsConverter::findOps() {
 LogicalResult RowsConverter::checkSum() {
   if (!sum)
     return success();
-  if (b.getStep().isCpu())
-    return sum.emitError() << "is summed in a kernel with what follows it, and runs alone on the target cpu; run "
-                           << "llm-form-groups with the same target";
   if (!isHeld())
     return sum.emitError() << "is of rows of " << columns << " columns, expected at most " << step
-                           << " where a norm or a quantizer of whole rows follows in its kernel";
+                           << " where a norm of whole rows follows in its kernel; run llm-form-groups, which keeps the "
+                           << "norm apart";
   return success(exchangeOf(sum, b) != nullptr);
 }
 
@@ -373,8 +373,8 @@ Value RowsConverter::roundedAsStored(Value value, Value tile) {
 
 void RowsConverter::emitNorm(Tiles &held) {
   if (norm.subtractsMean()) {
-    Value sum = reduceRow(Reduction::Add, norm.getInput(), held, [](Value x) { return x; });
-    mean = b.broadcast(b.mul(sum, b.like(sum, 1.0 / static_cast<double>(columns))), 1, step);
+    Value total = reduceRow(Reduction::Add, norm.getInput(), held, [](Value x) { return x; });
+    mean = b.broadcast(b.mul(total, b.like(total, 1.0 / static_cast<double>(columns))), 1, step);
   }
   Value squares = reduceRow(Reduction::Add, norm.getInput(), held, [&](Value x) {
     Value difference = mean ? b.sub(x, mean) : x;

@@ -243,8 +243,9 @@ absl::Status VerifyPushes(const flatbuffers::Vector<flatbuffers::Offset<plan::La
     const plan::Collective *collective = kernel.body_as_Collective();
     const bool pushes = code && code->peers();
     if (collective && collective->early() && (!before || pushing != before))
-      return BadPlan("a launch of '{}' receives rows early and follows {}, expected the launch that pushes them",
-                     name_of(*launch), before ? fmt::format("one of '{}'", name_of(*before)) : "none");
+      return BadPlan("a launch of '{}' receives rows early and {}, expected the launch that pushes them before it",
+                     name_of(*launch),
+                     before ? fmt::format("follows one of '{}'", name_of(*before)) : "is the first launch");
     if (pushing && (pushes || collective)) {
       // The sum receives the rows of its first argument.
       auto is_summed = [&](const plan::Argument *argument) {

@@ -211,14 +211,15 @@ TEST(CollectivePlanTest, EarlySumsFollowTheLaunchThatPushes) {
   EXPECT_THAT(
       PushError({.launches = {0, 2, 1}, .is_early = true}),
       HasSubstr("a launch of 'sum' receives rows early and follows one of 'other', expected the launch that pushes "
-                "them"));
+                "them before it"));
   EXPECT_THAT(
       PushError({.launches = {0, 1, 1}, .is_early = true}),
       HasSubstr("a launch of 'sum' receives rows early and follows one of 'sum', expected the launch that pushes "
-                "them"));
+                "them before it"));
   EXPECT_THAT(
       PushError({.launches = {1}, .is_early = true}),
-      HasSubstr("a launch of 'sum' receives rows early and follows none, expected the launch that pushes them"));
+      HasSubstr("a launch of 'sum' receives rows early and is the first launch, expected the launch that pushes them "
+                "before it"));
   EXPECT_THAT(PushError({.has_epilogue = false, .is_early = true}),
               HasSubstr("'sum' receives rows early without an epilogue, expected a sum that other ops follow"));
 }

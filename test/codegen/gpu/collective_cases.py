@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 class Case(NamedTuple):
     """One kernel, `step_exchange`: columns of a rank, of a row of the result, and the most rows of a step. `gather_rows`: the most
-    that a gather exchanges in a round. `epilogue`: what follows a sum, "residual" or "norm" (a residual, columns scaled by a weight
-    plus 1, and sums of the squares of parts), "codes" (a residual, and codes and scales of the norm of the new rows), or "product" (a residual, and a linear layer that takes the norm of the new one).
+    that a gather exchanges in a round. `epilogue`: what follows a sum: "residual", "norm" (a residual, columns scaled by a weight
+    plus 1, and sums of the squares of parts), "codes" (a residual, and codes and scales of the norm of the new rows), or
+    "product" (a residual, and a linear layer that takes the norm of the new one).
     `family`: of the linear layer that computes and pushes the rows, `step_linear`; without one they are given."""
     ranks: int
     columns: int

@@ -131,7 +131,7 @@ tile.program @sum(%x: !x, %r: !r) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> 
   tile.store %new, %r[%c0, %c0] : tensor<4x8xf32>, !r
 }
 tile.entry @step mixed attributes {max_sequences = 4 : i64, max_tokens = 4 : i64, query_tile_rows = 1 : i64, workspace_bytes = 1024 : i64} {
-  // expected-error @+1 {{of 'sum' receives a sum early, but is the first launch; expected one before it that pushes the rows}}
+  // expected-error @+1 {{of 'sum' receives a sum early, but is the first launch of its section; expected one before it that pushes the rows}}
   tile.launch model @sum(workspace 0, workspace 256) {origin = ""}
 }
 

@@ -81,9 +81,9 @@ cuda.kernel @early_round(%rows: !cuda.ptr<f32, global> {cuda.name = "rows", cuda
   %a = cuda.local : !cuda.local<4xf32>
   %own = cuda.address %a[%c0] : !cuda.local<4xf32> -> !cuda.ptr<f32, local>
   %round = cuda.call "begin_round<2>" from "peers.h"(%peers) {early} : (!cuda.ptr<!cuda.opaque<"PeerTable">, global>) -> !cuda.opaque<"Round<2>">
-  // expected-error @+1 {{early_round: push_piece is early; of the exchange, expected begin_round, arrive, clear_previous, receive_pushed or is_complete}}
+  // expected-error @+1 {{early_round: push_piece is early, and sends or ends a round in which the launch before may still push; expected cuda.depend before it}}
   cuda.call "push_piece" from "peers.h"(%round, %own, %bytes, %bytes, %true) {early} : (!cuda.opaque<"Round<2>">, !cuda.ptr<f32, local>, i64, i64, i1) -> ()
-  // expected-error @+1 {{early_round: end_round is early; of the exchange, expected begin_round, arrive, clear_previous, receive_pushed or is_complete}}
+  // expected-error @+1 {{early_round: end_round is early, and sends or ends a round in which the launch before may still push; expected cuda.depend before it}}
   cuda.call "end_round" from "peers.h"(%peers, %bytes) {early} : (!cuda.ptr<!cuda.opaque<"PeerTable">, global>, i64) -> ()
   cuda.depend
 }

@@ -37,7 +37,7 @@
 // CHECK: %[[WIDE:.*]] = arith.extf %[[NEW]]
 // CHECK: arith.mulf %[[WIDE]], %[[WIDE]]
 // CHECK: tile.reduce add
-// CHECK: tile.reduce {{ *}}max
+// CHECK: tile.reduce max
 // CHECK: tile.store %{{.*}}, %[[SCALES]]
 // CHECK: tile.store %{{.*}}, %[[R]]
 // CHECK: tile.store %{{.*}}, %[[CODES]]
