@@ -34,7 +34,8 @@ def PlaceDependenciesPass : Pass<"cuda-place-dependencies", "::inlay::cuda::Kern
 
     A kernel with `late_dependents` gets `cuda.launch_dependents` after each `cuda.depend` instead; the first that a block
     comes to counts. So when the next launch starts, all launches before this one have ended. Calls with `early` rely on it:
-    they may stand before the wait, because this pass takes what they read for memory that no launch writes meanwhile, but for words that they wait for.
+    they may stand before the wait, because this pass takes what they read for memory that no launch writes meanwhile, but
+    for words that they wait for.
 
     A kernel whose lowering inserted these ops keeps them. cuda-verify-async checks both.
   }];
@@ -56,8 +57,8 @@ def VerifyAsyncPass : Pass<"cuda-verify-async", "::inlay::cuda::KernelOp"> {
       kernel implies the end of all earlier ones); or `cuda.launch_dependents` comes before `cuda.depend` in a kernel with
       `late_dependents`. A call with `early` may read before `cuda.depend`, past the L1 cache, and may not write a kernel's
       arguments there. Its kernel has an argument of provenance `pushed`, which it does not read; of the functions of
-      the exchange it may be one that does not send or end a round. Whether an access marked `older_kv` really reads older rows is not
-      checked. That the launch before a kernel with `early` calls leaves their memory alone is checked where launches are
+      the exchange it may be one that does not send or end a round. Whether an access marked `older_kv` really reads older
+      rows is not checked. That the launch before a kernel with `early` calls leaves their memory alone is checked where launches are
       listed, by the verifier of `tile.launch`.
     - **cp.async**: a buffer is read before a `cp_async_commit`, a `cp_async_wait` that covers the group, and a barrier
       of the threads that copied.

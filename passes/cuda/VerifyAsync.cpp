@@ -92,9 +92,8 @@ void AsyncKernel::report(Operation *op, const llvm::Twine &message) {
 /// receives.
 static void verifyEarlyCalls(AsyncKernel &kernel) {
   cuda::KernelOp op = kernel.kernel;
-  bool isPushedTo = llvm::any_of(llvm::seq(op.getNumArguments()), [&](unsigned i) {
-    auto provenance = op.getArgAttrOfType<cuda::ProvenanceAttr>(i, cuda::kProvenanceAttr);
-    return provenance && provenance.getValue() == cuda::Provenance::Pushed;
+  bool isPushedTo = llvm::any_of(op.getBody().getArguments(), [&](Value argument) {
+    return provenanceOf(op, argument) == cuda::Provenance::Pushed;
   });
   op.walk([&](cuda::CallOp call) {
     if (call.getEarly() && !isPushedTo)

@@ -31,9 +31,10 @@ private:
   GroupOp group;
   ProgramBuilder &b;
   YieldOp yield;
-  NormInterface norm;  // null if the group has none
-  QuantizeOp quantize; // the same
-  AllReduceOp sum;     // the same: what the row is summed by
+  NormInterface norm;          // null if the group has none
+  QuantizeOp quantize;         // the same
+  AllReduceOp sum;             // the same: what the row is summed by
+  tile::ExchangeAttr exchange; // of the sum
   int64_t columns = 0, step = 0;
   tile::Extent extent = tile::Extent::Tokens;
   Value row;
@@ -130,7 +131,8 @@ LogicalResult RowsConverter::checkSum() {
     return sum.emitError() << "is of rows of " << columns << " columns, expected at most " << step
                            << " where a norm of whole rows follows in its kernel; run llm-form-groups, which keeps the "
                            << "norm apart";
-  return success(exchangeOf(sum, b) != nullptr);
+  exchange = exchangeOf(sum, b);
+  return success(exchange != nullptr);
 }
 
 /// Whether `result` is written over `value`, which the group adds to it.
@@ -361,7 +363,7 @@ void RowsConverter::loadBeforeSum(Tiles &held) {
 Value RowsConverter::receive(Value at) {
   Type element = cast<RankedTensorType>(sum.getType()).getElementType();
   return tile::ReceiveSumOp::create(b, b.tileType({1, step}, element), input(sum.getInput()), ValueRange{row, at},
-                                    exchangeOf(sum, b), sum.getPushed(), sum.getEarly());
+                                    exchange, sum.getPushed(), sum.getEarly());
 }
 
 /// `tile`, the sum of ranks after `value`, with the bits that it has where the norm reads it from memory.
